@@ -1,0 +1,151 @@
+//! How an engine that failed or went silent is asked where it stands; shared by
+//! `generation_failed` and `engine_unreachable`.
+
+use super::draft::Draft;
+use super::{Context, Verdict, admin, turn};
+use crate::audit::{OperationKind, Outcome};
+use crate::event::EngineState;
+use crate::failure::{EngineFailure, Failure, FailureCode};
+use crate::ids::Ticket;
+use crate::record::{Life, Pending, Repair, Runtime, TurnClock, Work};
+use crate::rejection::{Ignored, Rejection};
+
+/// Asks on behalf of a new operation; a question under way is superseded.
+pub(super) fn ask(mut d: Draft<'_>, under_way: Option<&Work>, kind: OperationKind) -> Verdict {
+    d.abandon(under_way, Outcome::Superseded);
+    let operation = d.open(kind, None);
+    let probe = d.probe(operation);
+    set_repair(&mut d, Repair { probe: Some(probe), retry_at: None });
+    d.commit()
+}
+
+fn set_repair(d: &mut Draft<'_>, value: Repair) {
+    if let Life::Failed { repair, .. } | Life::Unreachable { repair, .. } = &mut d.next.life {
+        *repair = value;
+    }
+}
+
+/// An administrator asks: the count of unbidden questions begins anew.
+pub(super) fn reconcile(
+    rt: &Runtime,
+    repair: &Repair,
+    pending: Option<&Pending>,
+    cx: &Context<'_>,
+) -> Result<Verdict, Rejection> {
+    admin::nothing_pending(pending)?;
+    let mut d = Draft::of(rt, cx);
+    d.next.tries = 0;
+    Ok(ask(d, repair.probe.as_ref(), OperationKind::Reconcile))
+}
+
+/// Game Master asks by itself.
+pub(super) fn retry_due(
+    rt: &Runtime,
+    repair: &Repair,
+    pending: Option<&Pending>,
+    cx: &Context<'_>,
+) -> Result<Verdict, Rejection> {
+    if pending.is_some() {
+        return Err(Rejection::Ignored(Ignored::Pending));
+    }
+    if repair.probe.is_some() || repair.retry_at.is_none_or(|at| at > cx.now) {
+        return Err(Rejection::Ignored(Ignored::NotDue));
+    }
+    let mut d = Draft::of(rt, cx);
+    d.next.tries = d.next.tries.saturating_add(1);
+    Ok(ask(d, None, OperationKind::Retry))
+}
+
+/// The asker is gone: fence it off and ask again. A failed game that was asked often enough waits
+/// for an operator instead; an unreachable engine is asked without end.
+pub(super) fn lease_expired(
+    rt: &Runtime,
+    repair: &Repair,
+    cx: &Context<'_>,
+) -> Result<Verdict, Rejection> {
+    let Some(work) = &repair.probe else {
+        return Err(Rejection::Ignored(Ignored::Status));
+    };
+    if work.lease.expires_at > cx.now {
+        return Err(Rejection::Ignored(Ignored::NotDue));
+    }
+    let mut d = Draft::of(rt, cx);
+    d.note(OperationKind::Recovery, Outcome::Succeeded);
+    let exhausted = matches!(rt.life, Life::Failed { .. }) && rt.tries >= cx.policy.max_tries;
+    let probe = if exhausted {
+        let message = "the engine was asked where it stands and no answer was ever recorded";
+        let failure = Failure::new(FailureCode::EngineUnreachable, message);
+        d.abandon(Some(work), Outcome::Failed(failure));
+        None
+    } else {
+        d.next.tries = d.next.tries.saturating_add(1);
+        Some(d.probe(work.operation))
+    };
+    set_repair(&mut d, Repair { probe, retry_at: None });
+    Ok(d.commit())
+}
+
+/// What the engine says of itself.
+pub(super) fn answered(
+    rt: &Runtime,
+    clock: TurnClock,
+    pending: Option<&Pending>,
+    ticket: Ticket,
+    result: &Result<EngineState, EngineFailure>,
+    cx: &Context<'_>,
+) -> Result<Verdict, Rejection> {
+    let Some(work) = rt.work().filter(|_| rt.work_matches(ticket)) else {
+        return Err(Rejection::Stale);
+    };
+    let operation = Some(work.operation);
+    let mut d = Draft::of(rt, cx);
+    let state = match result {
+        Ok(state) => state,
+        Err(failure) => return Ok(no_answer(d, clock, work, pending, failure)),
+    };
+    let stats = match turn::standings(&rt.roster, state) {
+        Ok(stats) => stats,
+        Err(problem) => {
+            let failure = Failure::new(FailureCode::EngineProtocolViolation, problem);
+            return Ok(turn::fail(d, clock, operation, pending, failure));
+        }
+    };
+    if Some(state.turn) == rt.current_turn.checked_add(1) {
+        return Ok(turn::complete(d, clock, operation, pending, state, stats));
+    }
+    if state.turn != rt.current_turn {
+        let failure = turn::impossible_turn(rt.current_turn, state.turn);
+        return Ok(turn::fail(d, clock, operation, pending, failure));
+    }
+    d.close(work.operation, Outcome::Succeeded);
+    d.next.player_turn_stats = stats;
+    if state.finished {
+        return Ok(turn::finish(d, pending));
+    }
+    // `next_generation_at` stays: where it passed meanwhile, one turn is due at once.
+    d.next.life = Life::Running { clock, pending: pending.cloned() };
+    d.snapshot();
+    Ok(d.commit())
+}
+
+/// A silent engine is asked again, later each time; one that answers and refuses, or answers
+/// nonsense, is not, and shows as failed rather than as unreachable.
+fn no_answer(
+    mut d: Draft<'_>,
+    clock: TurnClock,
+    work: &Work,
+    pending: Option<&Pending>,
+    failure: &EngineFailure,
+) -> Verdict {
+    let failure = failure.to_failure();
+    if !failure.code.may_pass() {
+        return turn::fail(d, clock, Some(work.operation), pending, failure);
+    }
+    d.close(work.operation, Outcome::Failed(failure.clone()));
+    d.next.last_failure = Some(failure);
+    let unreachable = matches!(d.next.life, Life::Unreachable { .. });
+    let again = unreachable || d.next.tries < d.cx.policy.max_tries;
+    let retry_at = again.then(|| d.cx.now + d.cx.policy.retry_delay(d.next.tries));
+    set_repair(&mut d, Repair { probe: None, retry_at });
+    d.commit()
+}

@@ -1,0 +1,15 @@
+//! What must hold, whatever happens: long random histories of one game in a small world of an
+//! engine and a Runtime Manager that are slow, down, lossy or lying, with every invariant checked
+//! after every commit; and, once the faults stop, that the game comes to rest.
+//!
+//! `PROPTEST_CASES=20000 cargo test --release -p machine --test properties` looks further; see
+//! [`histories::CASES`] for what runs by default.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod directed;
+mod histories;
+mod ledger;
+mod records;
+mod world;

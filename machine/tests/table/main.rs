@@ -1,0 +1,17 @@
+//! The transition table, cell by cell: one file for each column (status), one test for each row
+//! (event), one case for each sub-state in which the cell reads differently. A case asserts ALL
+//! that the step does (see [`common::show`]); `matrix` asserts that no cell is left out.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod absent;
+mod failed;
+mod finals;
+mod generating;
+mod generating_probe;
+mod health;
+mod matrix;
+mod running;
+mod starting;
+mod unreachable;

@@ -1,0 +1,77 @@
+//! The board: the records that this process knows, so that players' calls need no store.
+//!
+//! Kept coherent by the process's own commits; a short time to live is the net for the commits of
+//! others. It decides nothing: whatever is committed is compared with the store.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use machine::{GameId, Runtime};
+use tokio::time::Instant;
+
+/// See the module.
+pub struct Board {
+    slots: RwLock<BTreeMap<GameId, Slot>>,
+    time_to_live: Duration,
+    capacity: usize,
+}
+
+struct Slot {
+    record: Arc<Runtime>,
+    seen_at: Instant,
+}
+
+impl Board {
+    /// A board of at most `capacity` records, each believed for `time_to_live`.
+    pub fn new(capacity: usize, time_to_live: Duration) -> Self {
+        Self { slots: RwLock::default(), time_to_live, capacity: capacity.max(1) }
+    }
+
+    /// A record that was seen recently enough.
+    pub fn get(&self, game: &GameId) -> Option<Arc<Runtime>> {
+        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+        let slot = slots.get(game)?;
+        let fresh = slot.seen_at.elapsed() < self.time_to_live;
+        fresh.then(|| Arc::clone(&slot.record))
+    }
+
+    /// Takes a record in, unless a later one of the same life is known.
+    pub fn put(&self, record: Arc<Runtime>) {
+        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = slots.get_mut(&record.game_id) {
+            let same_life = slot.record.incarnation == record.incarnation;
+            if !same_life || slot.record.revision <= record.revision {
+                *slot = Slot { record, seen_at: Instant::now() };
+            }
+            return;
+        }
+        if slots.len() >= self.capacity {
+            Self::make_room(&mut slots, self.time_to_live);
+        }
+        slots.insert(record.game_id.clone(), Slot { record, seen_at: Instant::now() });
+    }
+
+    /// Takes in what was just loaded.
+    pub fn note(&self, game: &GameId, loaded: Option<&Arc<Runtime>>) {
+        match loaded {
+            Some(record) => self.put(Arc::clone(record)),
+            None => self.forget(game),
+        }
+    }
+
+    /// Forgets a record: the next look goes to the store.
+    pub fn forget(&self, game: &GameId) {
+        self.slots.write().unwrap_or_else(PoisonError::into_inner).remove(game);
+    }
+
+    /// Drops what is no longer believed; where that is nothing, drops everything: the board is a
+    /// convenience, and one burst of loads is cheaper than an order kept on every look.
+    fn make_room(slots: &mut BTreeMap<GameId, Slot>, time_to_live: Duration) {
+        let before = slots.len();
+        slots.retain(|_, slot| slot.seen_at.elapsed() < time_to_live);
+        if slots.len() == before {
+            slots.clear();
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The embedded store: [`Store`] and [`Streams`] over one set of ordered tables in memory, durable
+//! in one file where a path is given. For `gamemaster dev`, the simulation and the tests.
+//!
+//! ```text
+//!   caller ──▶ writer lock ──▶ plan ──▶ journal ──▶ apply ──▶ wake the readers
+//!                              (pure)   (one file   (memory)
+//!                                       transaction)
+//! ```
+//!
+//! Every write goes this way, one at a time. The plan reads the tables and answers with a list of
+//! changes; the journal makes all of them durable or none; only then do the tables take them, so
+//! that no reader sees what a crash could take back. Opening a file replays its rows through the
+//! same `apply`.
+//!
+//! In memory, nothing waits and nothing blocks: a call is over when it is first polled, which is
+//! what the simulation relies on. With a file, a write runs on a thread of its own from the plan to
+//! the end. SUBTLE: were it to await in between, a caller that is dropped (its client hung up)
+//! would leave a journalled change that the tables never took.
+//!
+//! Where to read on: `plan` (what a commit changes), `outbox`, `queues` (the other plans), `tables`
+//! (what is kept, and its indexes), `journal` (the file), `store` and `streams` (the traits).
+
+mod change;
+mod error;
+mod journal;
+mod outbox;
+mod plan;
+mod queues;
+mod store;
+mod streams;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::time::Duration;
+
+use machine::Timestamp;
+use tokio::sync::{Semaphore, watch};
+
+use self::change::Change;
+pub use self::error::OpenError;
+use self::error::WriteError;
+use self::journal::Journal;
+use self::tables::Tables;
+use crate::ports::{Clock, StreamError};
+
+/// How long a commit is found again under its name: those decided less than this before the newest
+/// are kept, up to [`MAX_COMMIT_IDS`]. Nobody repeats a commit for longer than minutes.
+pub const COMMIT_IDS_KEPT_HOURS: i64 = 24;
+/// The most names of commits kept.
+pub const MAX_COMMIT_IDS: usize = 250_000;
+/// How long a closed operation is kept, in days. An open one is never dropped.
+pub const CLOSED_OPERATIONS_KEPT_DAYS: i64 = 90;
+/// The most closed operations kept.
+pub const MAX_CLOSED_OPERATIONS: usize = 500_000;
+/// The most rows of one kind that one commit drops besides what it is for: more than it can add, so
+/// that the tables shrink to their bounds, and few enough not to be felt.
+pub const MAX_DROPPED_PER_COMMIT: usize = 16;
+/// The longest payload of a message or a stream entry.
+pub const MAX_PAYLOAD_BYTES: usize = 1024 * 1024;
+/// The most entries of one stream; appending to a full one drops the oldest.
+pub const MAX_STREAM_ENTRIES: usize = 1_000_000;
+/// The longest name of a stream or of a consumer.
+pub const MAX_NAME_BYTES: usize = 256;
+/// The most rows that one durable write of a trim or a prune drops; longer ones take several.
+pub const MAX_ROWS_PER_SWEEP: usize = 1_000;
+/// How long a write waits for the file before its caller is told that the outcome is unknown.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The embedded store. A clone is another handle to the same tables; the file is closed with the
+/// last one.
+#[derive(Clone)]
+pub struct Embedded {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    clock: Arc<dyn Clock>,
+    tables: RwLock<Tables>,
+    /// Whoever holds it writes; `None` in memory.
+    writer: Mutex<Option<Journal>>,
+    /// Whether writes go to a file, and so to a thread of their own: one at a time, the others wait
+    /// here without a thread.
+    turnstile: Option<Arc<Semaphore>>,
+    /// Ticks with every entry appended.
+    appended: watch::Sender<u64>,
+    /// Why nothing is answered any more.
+    broken: OnceLock<String>,
+}
+
+impl Embedded {
+    /// An empty store that is gone with its last handle.
+    pub fn in_memory(clock: Arc<dyn Clock>) -> Self {
+        Self::over(Tables::default(), None, clock)
+    }
+
+    /// Opens the store in a file, or begins a new one where there is none. Checks the whole file and
+    /// reads it into memory; blocks meanwhile, and is meant for the start of a process.
+    pub fn open(path: impl AsRef<Path>, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        let (journal, tables) = Journal::open(path.as_ref())?;
+        Ok(Self::over(tables, Some(journal), clock))
+    }
+
+    fn over(tables: Tables, journal: Option<Journal>, clock: Arc<dyn Clock>) -> Self {
+        let turnstile = journal.is_some().then(|| Arc::new(Semaphore::new(1)));
+        Self {
+            inner: Arc::new(Inner {
+                clock,
+                tables: RwLock::new(tables),
+                writer: Mutex::new(journal),
+                turnstile,
+                appended: watch::Sender::new(0),
+                broken: OnceLock::new(),
+            }),
+        }
+    }
+
+    /// Saves any text as the offset of a consumer: how an operator moves one, and how tests make a
+    /// malformed one.
+    pub async fn save_offset_text(&self, consumer: &str, text: &str) -> Result<(), StreamError> {
+        let (consumer, text) = (consumer.to_owned(), text.to_owned());
+        self.write(move |_| queues::save_offset(&consumer, text)).await.map_err(StreamError::from)
+    }
+
+    /// Looks at the tables.
+    fn read<T>(&self, look: impl FnOnce(&Tables) -> T) -> Result<T, WriteError> {
+        self.inner.intact()?;
+        let tables = self.inner.tables.read().map_err(|_| self.inner.give_up("a write panicked"))?;
+        Ok(look(&tables))
+    }
+
+    /// Carries out a plan: all of its changes, durably, or none.
+    async fn write<T, P>(&self, plan: P) -> Result<T, WriteError>
+    where
+        T: Send + 'static,
+        P: FnOnce(&Tables) -> Result<Planned<T>, WriteError> + Send + 'static,
+    {
+        let Some(turnstile) = &self.inner.turnstile else {
+            return self.inner.write(plan);
+        };
+        let closed = |_| WriteError::Refused("the store is closed".into());
+        let permit = tokio::time::timeout(WRITE_TIMEOUT, Arc::clone(turnstile).acquire_owned())
+            .await
+            .map_err(|_| WriteError::Refused("the file is busy".into()))?
+            .map_err(closed)?;
+        let inner = Arc::clone(&self.inner);
+        let written = tokio::task::spawn_blocking(move || {
+            // Both are let go before the answer is given: whoever has the answer of the last write
+            // and drops the last handle has closed the file.
+            let (inner, _permit) = (inner, permit);
+            inner.write(plan)
+        });
+        match tokio::time::timeout(WRITE_TIMEOUT, written).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(lost)) => Err(WriteError::Unknown(format!("the write was lost: {lost}"))),
+            Err(_) => Err(WriteError::Unknown("the write takes too long".into())),
+        }
+    }
+
+    /// Repeats a plan that drops a bounded number of rows until it finds fewer; returns how many.
+    async fn sweep<P>(&self, plan: P) -> Result<u64, WriteError>
+    where
+        P: Fn(&Tables, usize) -> Vec<Change> + Clone + Send + 'static,
+    {
+        let mut dropped: u64 = 0;
+        loop {
+            let plan = plan.clone();
+            let count = self
+                .write(move |tables| {
+                    let changes = plan(tables, MAX_ROWS_PER_SWEEP);
+                    let count = changes.len();
+                    Ok(Planned { changes, answer: count })
+                })
+                .await?;
+            dropped = dropped.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+            if count < MAX_ROWS_PER_SWEEP {
+                return Ok(dropped);
+            }
+        }
+    }
+}
+
+/// What a plan comes to.
+struct Planned<T> {
+    /// All of them, in this order, or none.
+    changes: Vec<Change>,
+    /// What the caller is told once they are durable.
+    answer: T,
+}
+
+impl<T> Planned<T> {
+    fn nothing(answer: T) -> Self {
+        Self { changes: vec![], answer }
+    }
+}
+
+impl Inner {
+    fn write<T>(
+        &self,
+        plan: impl FnOnce(&Tables) -> Result<Planned<T>, WriteError>,
+    ) -> Result<T, WriteError> {
+        let mut writer = self.writer.lock().map_err(|_| self.give_up("a write panicked"))?;
+        self.intact()?;
+        let Planned { changes, answer } = {
+            let tables = self.tables.read().map_err(|_| self.give_up("a write panicked"))?;
+            plan(&tables)?
+        };
+        if changes.is_empty() {
+            return Ok(answer);
+        }
+        if let Some(journal) = writer.as_mut() {
+            journal.append(&changes).inspect_err(|error| {
+                // INVARIANT: what is in memory is what is durable. After this it may not be, and
+                // only reading the file again tells.
+                if let WriteError::Unknown(problem) = error {
+                    let _ = self.give_up(problem);
+                }
+            })?;
+        }
+        let appends = changes.iter().any(Change::appends);
+        let mut tables = self.tables.write().map_err(|_| self.give_up("a write panicked"))?;
+        for change in changes {
+            tables.apply(change);
+        }
+        drop(tables);
+        if appends {
+            self.appended.send_modify(|count| *count = count.wrapping_add(1));
+        }
+        Ok(answer)
+    }
+
+    fn intact(&self) -> Result<(), WriteError> {
+        self.broken.get().map_or(Ok(()), |why| Err(WriteError::Refused(broken(why))))
+    }
+
+    /// Answers nothing from now on.
+    fn give_up(&self, problem: &str) -> WriteError {
+        let why = self.broken.get_or_init(|| problem.to_owned());
+        self.appended.send_modify(|count| *count = count.wrapping_add(1));
+        WriteError::Refused(broken(why))
+    }
+}
+
+fn broken(why: &str) -> String {
+    format!("the embedded store gave up and must be opened again: {why}")
+}
+
+/// Unix milliseconds; what lies before 1970 counts as 1970, since no stream id lies before it.
+fn unix_ms(at: Timestamp) -> u64 {
+    u64::try_from(at.timestamp_millis()).unwrap_or(0)
+}

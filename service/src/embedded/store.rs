@@ -1,0 +1,172 @@
+//! [`Store`] over the tables.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use machine::{Channel, EngineVersion, GameId, InstanceId, OperationId, Runtime, Status};
+use machine::{StreamId, Timestamp};
+
+use super::change::Change;
+use super::{Embedded, Planned, outbox, plan};
+use crate::ports::{
+    Commit, CommitError, Committed, Due, EngineVersionRow, NewVersion, OperationRow, OutboxRow,
+    Store, StoreError, VersionStatus,
+};
+
+#[async_trait]
+impl Store for Embedded {
+    async fn load(&self, game: &GameId) -> Result<Option<Arc<Runtime>>, StoreError> {
+        Ok(self.read(|tables| tables.records.get(game).cloned())?)
+    }
+
+    async fn commit(&self, commit: &Commit) -> Result<Committed, CommitError> {
+        let commit = commit.clone();
+        Ok(self.write(move |tables| plan::commit(tables, &commit)).await?)
+    }
+
+    async fn list(
+        &self,
+        status: Option<Status>,
+        after: Option<&GameId>,
+        limit: usize,
+    ) -> Result<Vec<Arc<Runtime>>, StoreError> {
+        let found = self.read(|tables| {
+            let records = tables.records.range::<GameId, _>((above(after), Bound::Unbounded));
+            let wanted = records.filter(|(_, rt)| status.is_none_or(|wanted| rt.status() == wanted));
+            wanted.take(limit).map(|(_, rt)| Arc::clone(rt)).collect()
+        });
+        Ok(found?)
+    }
+
+    async fn due(&self, until: Timestamp, limit: usize) -> Result<Vec<Due>, StoreError> {
+        let found = self.read(|tables| {
+            let struck = tables.timers.iter().take_while(|(at, _)| *at <= until).take(limit);
+            struck.map(|(at, game)| Due { at: *at, game_id: game.clone() }).collect()
+        });
+        Ok(found?)
+    }
+
+    async fn leased_to(
+        &self,
+        owner: &InstanceId,
+        limit: usize,
+    ) -> Result<Vec<GameId>, StoreError> {
+        let found = self.read(|tables| {
+            // The owners before this one are passed over by the search, not one by one.
+            let Some(first) = tables.records.keys().next() else { return vec![] };
+            let held = tables.leases.range((owner.clone(), first.clone())..);
+            let held = held.take_while(|(of, _)| of == owner).take(limit);
+            held.map(|(_, game)| game.clone()).collect()
+        });
+        Ok(found?)
+    }
+
+    async fn operation(&self, id: OperationId) -> Result<Option<OperationRow>, StoreError> {
+        Ok(self.read(|tables| tables.operations.get(&id).cloned())?)
+    }
+
+    async fn operations(
+        &self,
+        game: &GameId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<OperationRow>, StoreError> {
+        let upper = before.map_or(Bound::Unbounded, Bound::Excluded);
+        let found = self.read(|tables| {
+            let places = tables.operations_by_game.get(game).into_iter();
+            let newest_first = places.flat_map(|p| p.range((Bound::Unbounded, upper)).rev());
+            let rows = newest_first.filter_map(|(_, id)| tables.operations.get(id));
+            rows.take(limit).cloned().collect()
+        });
+        Ok(found?)
+    }
+
+    async fn outbox_assign(
+        &self,
+        channel: Channel,
+        floor: StreamId,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<OutboxRow>, StoreError> {
+        let plan = move |tables: &_| outbox::assign(tables, channel, floor, now, limit);
+        Ok(self.write(plan).await?)
+    }
+
+    async fn outbox_unassign(&self, channel: Channel) -> Result<(), StoreError> {
+        Ok(self.write(move |tables| Ok(outbox::unassign(tables, channel))).await?)
+    }
+
+    async fn outbox_published(&self, seqs: &[u64], at: Timestamp) -> Result<(), StoreError> {
+        let seqs = seqs.to_vec();
+        Ok(self.write(move |tables| Ok(outbox::published(tables, &seqs, at))).await?)
+    }
+
+    async fn outbox_published_after(
+        &self,
+        channel: Channel,
+        after: StreamId,
+        limit: usize,
+    ) -> Result<Vec<OutboxRow>, StoreError> {
+        Ok(self.read(|tables| outbox::published_after(tables, channel, after, limit))?)
+    }
+
+    async fn outbox_newest(&self, channel: Channel) -> Result<StreamId, StoreError> {
+        Ok(self.read(|tables| outbox::newest(tables, channel))?)
+    }
+
+    async fn outbox_backlog(&self) -> Result<u64, StoreError> {
+        let waiting = self.read(|tables| tables.unpublished.len())?;
+        Ok(u64::try_from(waiting).unwrap_or(u64::MAX))
+    }
+
+    async fn outbox_prune(&self, published_before: Timestamp) -> Result<u64, StoreError> {
+        let plan = move |tables: &_, limit| outbox::prune(tables, published_before, limit);
+        Ok(self.sweep(plan).await?)
+    }
+
+    async fn create_version(&self, new: &NewVersion, at: Timestamp) -> Result<bool, StoreError> {
+        let row = EngineVersionRow {
+            version: new.version.clone(),
+            image_ref: new.image_ref.clone(),
+            options: new.options,
+            status: VersionStatus::Active,
+            created_at: at,
+            updated_at: at,
+        };
+        let created = self.write(move |tables| {
+            if tables.versions.contains_key(&row.version) {
+                return Ok(Planned::nothing(false));
+            }
+            Ok(Planned { changes: vec![Change::Version(Box::new(row))], answer: true })
+        });
+        Ok(created.await?)
+    }
+
+    async fn version(
+        &self,
+        version: &EngineVersion,
+    ) -> Result<Option<EngineVersionRow>, StoreError> {
+        Ok(self.read(|tables| tables.versions.get(version).cloned())?)
+    }
+
+    async fn versions(
+        &self,
+        after: Option<&EngineVersion>,
+        limit: usize,
+    ) -> Result<Vec<EngineVersionRow>, StoreError> {
+        let found = self.read(|tables| {
+            let rows = tables.versions.range::<EngineVersion, _>((above(after), Bound::Unbounded));
+            rows.take(limit).map(|(_, row)| row.clone()).collect()
+        });
+        Ok(found?)
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        Ok(self.read(|_| ())?)
+    }
+}
+
+fn above<T>(after: Option<&T>) -> Bound<&T> {
+    after.map_or(Bound::Unbounded, Bound::Excluded)
+}

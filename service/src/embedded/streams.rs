@@ -1,0 +1,78 @@
+//! [`Streams`] over the tables.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use machine::StreamId;
+
+use super::{Embedded, queues};
+use crate::ports::{AppendAt, Appended, Entry, StreamError, Streams};
+
+#[async_trait]
+impl Streams for Embedded {
+    async fn append(
+        &self,
+        stream: &str,
+        at: AppendAt,
+        payload: &[u8],
+    ) -> Result<Appended, StreamError> {
+        let (name, payload): (Arc<str>, Arc<[u8]>) = (stream.into(), payload.into());
+        let clock = Arc::clone(&self.inner.clock);
+        let plan = move |tables: &_| queues::append(tables, &name, at, &payload, clock.now());
+        Ok(self.write(plan).await?)
+    }
+
+    async fn read(
+        &self,
+        stream: &str,
+        after: StreamId,
+        max: usize,
+        wait: Duration,
+    ) -> Result<Vec<Entry>, StreamError> {
+        // SUBTLE: subscribed before the first look, so that an entry that comes between a look and
+        // the wait ends the wait.
+        let mut appended = self.inner.appended.subscribe();
+        let found = self.read(|tables| queues::read(tables, stream, after, max))?;
+        if !found.is_empty() || wait.is_zero() || max == 0 {
+            return Ok(found);
+        }
+        let entries = async {
+            while appended.changed().await.is_ok() {
+                let found = self.read(|tables| queues::read(tables, stream, after, max))?;
+                if !found.is_empty() {
+                    return Ok(found);
+                }
+            }
+            Ok(vec![])
+        };
+        tokio::time::timeout(wait, entries).await.unwrap_or_else(|_| Ok(vec![]))
+    }
+
+    async fn entry(&self, stream: &str, id: StreamId) -> Result<Option<Entry>, StreamError> {
+        let found = self.read(|tables| {
+            let payload = tables.streams.get(stream)?.entries.get(&id)?;
+            Some(Entry { id, payload: payload.to_vec() })
+        });
+        Ok(found?)
+    }
+
+    async fn newest(&self, stream: &str) -> Result<StreamId, StreamError> {
+        let newest = self.read(|tables| tables.streams.get(stream).map(|s| s.newest))?;
+        Ok(newest.unwrap_or(StreamId::ZERO))
+    }
+
+    async fn trim(&self, stream: &str, below: StreamId) -> Result<(), StreamError> {
+        let name: Arc<str> = stream.into();
+        self.sweep(move |tables, limit| queues::trim(tables, &name, below, limit)).await?;
+        Ok(())
+    }
+
+    async fn offset(&self, consumer: &str) -> Result<Option<String>, StreamError> {
+        Ok(self.read(|tables| tables.offsets.get(consumer).cloned())?)
+    }
+
+    async fn save_offset(&self, consumer: &str, offset: StreamId) -> Result<(), StreamError> {
+        self.save_offset_text(consumer, &offset.to_string()).await
+    }
+}

@@ -1,0 +1,23 @@
+//! Game Master, the service.
+//!
+//! Read [`driver`] first: the one loop that every operation goes through. Then [`workers`] (what
+//! runs by itself), [`app`] (how the parts are put together), [`ports`] (what the service needs from
+//! the world) and [`http`] (how it is asked). `docs/architecture.md` is the map.
+
+pub mod app;
+pub mod board;
+pub mod clients;
+pub mod config;
+pub mod dev;
+pub mod driver;
+pub mod effects;
+pub mod conformance;
+pub mod embedded;
+pub mod error;
+pub mod http;
+pub mod membership;
+pub mod operations;
+pub mod ports;
+pub mod settle;
+pub mod timers;
+pub mod workers;

@@ -1,0 +1,229 @@
+//! Who may act in which game, as Lobby last said: cached for a short time, one question to Lobby at
+//! a time and game, and never an answer that an invalidation overtook.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use machine::{GameId, UserId};
+use tokio::time::Instant;
+
+use crate::ports::{LobbyApi, LobbyError, MembershipStatus};
+
+/// How often a fill that an invalidation overtook is begun anew before the caller is turned away.
+const MAX_FILLS: usize = 3;
+
+type Members = Arc<BTreeMap<UserId, MembershipStatus>>;
+
+/// The cache.
+pub struct Memberships {
+    lobby: Arc<dyn LobbyApi>,
+    time_to_live: Duration,
+    capacity: usize,
+    cache: Mutex<Cache>,
+}
+
+#[derive(Default)]
+struct Cache {
+    slots: BTreeMap<GameId, Slot>,
+    /// Which slot was used when: the least recently used leaves first.
+    order: BTreeMap<u64, GameId>,
+    clock: u64,
+}
+
+struct Slot {
+    /// Grows with every invalidation: a fill that began under another epoch is thrown away.
+    epoch: u64,
+    members: Option<(Members, Instant)>,
+    /// Held by the one who asks Lobby; the others wait for the answer.
+    filling: Arc<tokio::sync::Mutex<()>>,
+    used: u64,
+}
+
+impl Memberships {
+    /// A cache of at most `capacity` games, each believed for `time_to_live`.
+    pub fn new(lobby: Arc<dyn LobbyApi>, capacity: usize, time_to_live: Duration) -> Self {
+        Self { lobby, time_to_live, capacity: capacity.max(1), cache: Mutex::default() }
+    }
+
+    /// How Lobby sees a player in a game; `None`: not a member.
+    pub async fn status(
+        &self,
+        game: &GameId,
+        user: &UserId,
+    ) -> Result<Option<MembershipStatus>, LobbyError> {
+        if let Some(members) = self.cached(game) {
+            return Ok(members.get(user).copied());
+        }
+        let filling = self.lock().slot(game, self.capacity).filling.clone();
+        let _one_at_a_time = filling.lock().await;
+        for _ in 0..MAX_FILLS {
+            if let Some(members) = self.cached(game) {
+                return Ok(members.get(user).copied());
+            }
+            let epoch = self.lock().slot(game, self.capacity).epoch;
+            let list = self.lobby.memberships(game).await?;
+            let members: Members =
+                Arc::new(list.into_iter().map(|m| (m.user_id, m.status)).collect());
+            let mut cache = self.lock();
+            let slot = cache.slot(game, self.capacity);
+            // SUBTLE: an answer under way when an invalidation comes may be from before the change
+            // that the invalidation tells of; it must neither be kept nor used.
+            if slot.epoch == epoch {
+                let status = members.get(user).copied();
+                slot.members = Some((members, Instant::now()));
+                return Ok(status);
+            }
+        }
+        Err(LobbyError("the members change faster than they can be read".into()))
+    }
+
+    /// Forgets what is known of a game, and what is being asked about it right now.
+    pub fn invalidate(&self, game: &GameId) {
+        let mut cache = self.lock();
+        if let Some(slot) = cache.slots.get_mut(game) {
+            slot.epoch += 1;
+            slot.members = None;
+        }
+    }
+
+    fn cached(&self, game: &GameId) -> Option<Members> {
+        let mut cache = self.lock();
+        if !cache.slots.contains_key(game) {
+            return None;
+        }
+        let slot = cache.slot(game, self.capacity);
+        let (members, since) = slot.members.as_ref()?;
+        (since.elapsed() < self.time_to_live).then(|| Arc::clone(members))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Cache {
+    /// The slot of a game, made where it is missing, now the most recently used.
+    fn slot(&mut self, game: &GameId, capacity: usize) -> &mut Slot {
+        self.clock += 1;
+        let now = self.clock;
+        if !self.slots.contains_key(game) && self.slots.len() >= capacity {
+            self.evict();
+        }
+        // SUBTLE: a slot that was evicted and made anew begins at an epoch never used before, so
+        // that a fill begun for the old slot cannot pass for one of the new.
+        let slot = self.slots.entry(game.clone()).or_insert_with(|| Slot {
+            epoch: now,
+            members: None,
+            filling: Arc::default(),
+            used: now,
+        });
+        self.order.remove(&slot.used);
+        slot.used = now;
+        self.order.insert(now, game.clone());
+        slot
+    }
+
+    fn evict(&mut self) {
+        if let Some((_, game)) = self.order.pop_first() {
+            self.slots.remove(&game);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::ports::Membership;
+
+    /// A Lobby that answers each question only when told to, with the status set by then or before.
+    struct SlowLobby {
+        asked: AtomicUsize,
+        may_answer: Semaphore,
+        status: Mutex<MembershipStatus>,
+    }
+
+    impl SlowLobby {
+        fn new(permits: usize) -> Arc<Self> {
+            let status = Mutex::new(MembershipStatus::Active);
+            let may_answer = Semaphore::new(permits);
+            Arc::new(Self { asked: AtomicUsize::new(0), may_answer, status })
+        }
+
+        fn set(&self, status: MembershipStatus) {
+            *self.status.lock().expect("not poisoned") = status;
+        }
+    }
+
+    #[async_trait]
+    impl LobbyApi for SlowLobby {
+        async fn memberships(&self, _: &GameId) -> Result<Vec<Membership>, LobbyError> {
+            let status = *self.status.lock().expect("not poisoned");
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            self.may_answer.acquire().await.expect("open").forget();
+            Ok(vec![Membership { user_id: "u".parse().expect("valid"), status }])
+        }
+    }
+
+    fn game(name: &str) -> GameId {
+        name.parse().expect("valid")
+    }
+
+    fn user() -> UserId {
+        "u".parse().expect("valid")
+    }
+
+    #[tokio::test]
+    async fn many_ask_and_lobby_is_asked_once() {
+        let lobby = SlowLobby::new(1);
+        let cache = Arc::new(Memberships::new(lobby.clone(), 10, Duration::from_secs(60)));
+        let asks: Vec<_> = (0..20)
+            .map(|_| {
+                let cache = cache.clone();
+                tokio::spawn(async move { cache.status(&game("g"), &user()).await })
+            })
+            .collect();
+        for ask in asks {
+            assert_eq!(ask.await.expect("no panic"), Ok(Some(MembershipStatus::Active)));
+        }
+        assert_eq!(lobby.asked.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn a_fill_that_an_invalidation_overtook_is_thrown_away() {
+        let lobby = SlowLobby::new(0);
+        let cache = Arc::new(Memberships::new(lobby.clone(), 10, Duration::from_secs(60)));
+        let ask = tokio::spawn({
+            let cache = cache.clone();
+            async move { cache.status(&game("g"), &user()).await }
+        });
+        while lobby.asked.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        // The answer under way still says `active`; then the player is removed.
+        lobby.set(MembershipStatus::Removed);
+        cache.invalidate(&game("g"));
+        lobby.may_answer.add_permits(2);
+        assert_eq!(ask.await.expect("no panic"), Ok(Some(MembershipStatus::Removed)));
+        assert_eq!(lobby.asked.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_are_believed_for_their_time_and_the_least_used_leave_first() {
+        let lobby = SlowLobby::new(100);
+        let cache = Memberships::new(lobby.clone(), 2, Duration::from_secs(5));
+        let asked = || lobby.asked.load(Ordering::SeqCst);
+        for (name, expected) in [("a", 1), ("b", 2), ("a", 2), ("c", 3), ("a", 3), ("b", 4)] {
+            assert!(cache.status(&game(name), &user()).await.is_ok());
+            assert_eq!(asked(), expected, "after {name}");
+        }
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert!(cache.status(&game("b"), &user()).await.is_ok());
+        assert_eq!(asked(), 5);
+    }
+}

@@ -1,0 +1,22 @@
+//! The edges of the service, as traits: what the driver and the workers need from the world.
+//!
+//! Production, the development command, the simulation and the tests put different adapters behind
+//! them; the code between is the same.
+
+mod engine;
+mod lobby;
+mod rtm;
+mod seam;
+mod store;
+mod streams;
+
+pub use engine::{EngineApi, EngineReply, PlayerCall};
+pub use lobby::{LobbyApi, LobbyError, Membership, MembershipStatus};
+pub use rtm::RtmApi;
+pub use seam::{Clock, Entropy, SystemClock, SystemEntropy};
+pub use store::{
+    Commit, CommitError, CommitId, Committed, Due, EngineVersionRow, Expected, NewVersion,
+    OperationRow, OperationState, Origin, OutboxRow, Source, Store, StoreError, VersionOptions,
+    VersionStatus,
+};
+pub use streams::{AppendAt, Appended, Entry, StreamError, Streams};

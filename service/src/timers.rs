@@ -1,0 +1,153 @@
+//! When which record wants attention: an in-process queue, fed by commits and filled up from the
+//! store, so that nobody polls.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+
+use chrono::TimeDelta;
+use machine::{GameId, Timestamp};
+use tokio::sync::Notify;
+
+/// The first timer of each record that strikes within the horizon.
+///
+/// Bounded by what is due within the horizon, which the store is asked for again before it is
+/// reached; what lies beyond is left to the store.
+pub struct TimerQueue {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    by_time: BTreeSet<(Timestamp, GameId)>,
+    by_game: BTreeMap<GameId, Timestamp>,
+    horizon: Timestamp,
+}
+
+impl Default for TimerQueue {
+    fn default() -> Self {
+        Self { state: Mutex::default(), changed: Notify::new() }
+    }
+}
+
+impl TimerQueue {
+    /// Sets or clears the timer of a game.
+    pub fn set(&self, game: &GameId, at: Option<Timestamp>) {
+        let mut state = self.lock();
+        state.clear(game);
+        if let Some(at) = at.filter(|at| *at <= state.horizon) {
+            state.insert(game.clone(), at);
+            drop(state);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Moves the horizon and takes in what the store says is due until then.
+    pub fn fill(&self, horizon: Timestamp, due: impl IntoIterator<Item = (Timestamp, GameId)>) {
+        let mut state = self.lock();
+        state.horizon = state.horizon.max(horizon);
+        for (at, game) in due {
+            // What commits said meanwhile is newer than what the store was asked for.
+            if !state.by_game.contains_key(&game) {
+                state.insert(game, at);
+            }
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Puts a game that could not be dealt with back, to be tried again a little later.
+    pub fn postpone(&self, game: &GameId, now: Timestamp, by: TimeDelta) {
+        let mut state = self.lock();
+        if !state.by_game.contains_key(game) {
+            state.insert(game.clone(), now + by);
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// The games that are due, the earliest first, at most `max`; they leave the queue.
+    pub fn pop_due(&self, now: Timestamp, max: usize) -> Vec<GameId> {
+        let mut state = self.lock();
+        let mut due = vec![];
+        while due.len() < max {
+            let Some((at, game)) = state.by_time.first().cloned() else { break };
+            if at > now {
+                break;
+            }
+            state.clear(&game);
+            due.push(game);
+        }
+        due
+    }
+
+    /// When the next one is due.
+    pub fn next(&self) -> Option<Timestamp> {
+        self.lock().by_time.first().map(|(at, _)| *at)
+    }
+
+    /// Woken when the queue changes.
+    pub fn changed(&self) -> &Notify {
+        &self.changed
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn insert(&mut self, game: GameId, at: Timestamp) {
+        self.by_time.insert((at, game.clone()));
+        self.by_game.insert(game, at);
+    }
+
+    fn clear(&mut self, game: &GameId) {
+        if let Some(at) = self.by_game.remove(game) {
+            self.by_time.remove(&(at, game.clone()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + TimeDelta::seconds(seconds)
+    }
+
+    fn game(name: &str) -> GameId {
+        name.parse().expect("valid")
+    }
+
+    #[test]
+    fn a_game_has_one_timer_and_the_earliest_comes_first() {
+        let queue = TimerQueue::default();
+        queue.fill(at(100), []);
+        queue.set(&game("a"), Some(at(30)));
+        queue.set(&game("b"), Some(at(20)));
+        queue.set(&game("a"), Some(at(10)));
+        assert_eq!(queue.next(), Some(at(10)));
+        assert_eq!(queue.pop_due(at(25), 10), [game("a"), game("b")]);
+        assert_eq!(queue.next(), None);
+    }
+
+    #[test]
+    fn what_a_commit_said_is_not_overwritten_by_an_older_answer_of_the_store() {
+        let queue = TimerQueue::default();
+        queue.fill(at(100), []);
+        queue.set(&game("a"), Some(at(50)));
+        queue.fill(at(200), [(at(10), game("a")), (at(150), game("b"))]);
+        assert_eq!(queue.pop_due(at(40), 10), [] as [GameId; 0]);
+        assert_eq!(queue.pop_due(at(150), 10), [game("a"), game("b")]);
+    }
+
+    #[test]
+    fn what_lies_beyond_the_horizon_is_left_to_the_store() {
+        let queue = TimerQueue::default();
+        queue.fill(at(100), []);
+        queue.set(&game("a"), Some(at(101)));
+        assert_eq!(queue.next(), None);
+    }
+}
