@@ -33,6 +33,7 @@ mod tables;
 mod tests;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Duration;
 
@@ -88,6 +89,9 @@ struct Inner {
     appended: watch::Sender<u64>,
     /// Why nothing is answered any more.
     broken: OnceLock<String>,
+    /// Whether the file refused the last write: what is read is true still, but the store is not
+    /// ready.
+    stalled: AtomicBool,
 }
 
 impl Embedded {
@@ -96,8 +100,8 @@ impl Embedded {
         Self::over(Tables::default(), None, clock)
     }
 
-    /// Opens the store in a file, or begins a new one where there is none. Checks the whole file and
-    /// reads it into memory; blocks meanwhile, and is meant for the start of a process.
+    /// Opens the store in a file, or begins a new one where there is none. Checks the whole file
+    /// and reads it into memory; blocks meanwhile, and is meant for the start of a process.
     pub fn open(path: impl AsRef<Path>, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let (journal, tables) = Journal::open(path.as_ref())?;
         Ok(Self::over(tables, Some(journal), clock))
@@ -113,6 +117,7 @@ impl Embedded {
                 turnstile,
                 appended: watch::Sender::new(0),
                 broken: OnceLock::new(),
+                stalled: AtomicBool::new(false),
             }),
         }
     }
@@ -121,18 +126,19 @@ impl Embedded {
     /// malformed one.
     pub async fn save_offset_text(&self, consumer: &str, text: &str) -> Result<(), StreamError> {
         let (consumer, text) = (consumer.to_owned(), text.to_owned());
-        self.write(move |_| queues::save_offset(&consumer, text)).await.map_err(StreamError::from)
+        self.change(move |_| queues::save_offset(&consumer, text)).await.map_err(StreamError::from)
     }
 
     /// Looks at the tables.
-    fn read<T>(&self, look: impl FnOnce(&Tables) -> T) -> Result<T, WriteError> {
+    fn look<T>(&self, look: impl FnOnce(&Tables) -> T) -> Result<T, WriteError> {
         self.inner.intact()?;
-        let tables = self.inner.tables.read().map_err(|_| self.inner.give_up("a write panicked"))?;
+        let tables =
+            self.inner.tables.read().map_err(|_| self.inner.give_up("a write panicked"))?;
         Ok(look(&tables))
     }
 
     /// Carries out a plan: all of its changes, durably, or none.
-    async fn write<T, P>(&self, plan: P) -> Result<T, WriteError>
+    async fn change<T, P>(&self, plan: P) -> Result<T, WriteError>
     where
         T: Send + 'static,
         P: FnOnce(&Tables) -> Result<Planned<T>, WriteError> + Send + 'static,
@@ -168,7 +174,7 @@ impl Embedded {
         loop {
             let plan = plan.clone();
             let count = self
-                .write(move |tables| {
+                .change(move |tables| {
                     let changes = plan(tables, MAX_ROWS_PER_SWEEP);
                     let count = changes.len();
                     Ok(Planned { changes, answer: count })
@@ -211,7 +217,9 @@ impl Inner {
             return Ok(answer);
         }
         if let Some(journal) = writer.as_mut() {
-            journal.append(&changes).inspect_err(|error| {
+            let written = journal.append(&changes);
+            self.stalled.store(written.is_err(), Ordering::Relaxed);
+            written.inspect_err(|error| {
                 // INVARIANT: what is in memory is what is durable. After this it may not be, and
                 // only reading the file again tells.
                 if let WriteError::Unknown(problem) = error {
@@ -233,6 +241,14 @@ impl Inner {
 
     fn intact(&self) -> Result<(), WriteError> {
         self.broken.get().map_or(Ok(()), |why| Err(WriteError::Refused(broken(why))))
+    }
+
+    fn ready(&self) -> Result<(), WriteError> {
+        self.intact()?;
+        if self.stalled.load(Ordering::Relaxed) {
+            return Err(WriteError::Refused("the file refused the last write".into()));
+        }
+        Ok(())
     }
 
     /// Answers nothing from now on.

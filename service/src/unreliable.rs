@@ -69,7 +69,10 @@ impl<F: Fn(Call<'_>) -> Fate + Send + Sync + 'static> Decide for F {
 
 /// Lets so many calls of a hundred fail, in every way there is: the same ones for the same seed and
 /// the same order of calls.
-pub fn seeded(seed: u64, failing_percent: u64) -> impl Fn(Call<'_>) -> Fate + Send + Sync + 'static {
+pub fn seeded(
+    seed: u64,
+    failing_percent: u64,
+) -> impl Fn(Call<'_>) -> Fate + Send + Sync + 'static {
     let rng = Mutex::new(Rng::new(seed));
     move |_| {
         let mut rng = rng.lock().unwrap_or_else(PoisonError::into_inner);

@@ -37,7 +37,7 @@ fn live(seed: u64) -> (Vec<String>, Arc<Embedded>) {
     let mut sim = turmoil::Builder::new()
         .rng_seed(seed)
         .simulation_duration(Duration::from_secs(600))
-        .tick_duration(Duration::from_millis(5))
+        .tick_duration(Duration::from_millis(10))
         .min_message_latency(Duration::from_millis(1))
         .max_message_latency(Duration::from_millis(40))
         .build();
@@ -51,7 +51,8 @@ fn live(seed: u64) -> (Vec<String>, Arc<Embedded>) {
     add_game_master(&mut sim, seed, store.clone(), trace.clone());
     sim.client("admin", register_all());
     while !all_finished(&trace) {
-        assert!(!sim.step().expect("no host fails") || all_finished(&trace), "all hosts ended");
+        // The step says whether the clients are done; the games go on without them.
+        sim.step().expect("no host fails, and the time does not run out");
     }
     let lines = trace.lock().expect("not poisoned").clone();
     (lines, store)

@@ -80,7 +80,15 @@ fn turn_done(
         // The engine is not where the record says: perhaps it has generated the turn for a request
         // that was given up. It says itself.
         Err(failure) if failure.kind == EngineFault::TurnConflict => {
+            // An engine whose guard refuses the very turn that its status calls for would be asked
+            // in turns for ever, without a pause.
+            if rt.tries >= cx.policy.max_tries {
+                let message = "the engine refuses the turn that its own status calls for";
+                let failure = Failure::new(FailureCode::EngineProtocolViolation, message);
+                return Ok(fail(rt, turn, pending, failure, cx));
+            }
             let mut d = Draft::of(rt, cx);
+            d.next.tries = d.next.tries.saturating_add(1);
             d.note(OperationKind::Recovery, Outcome::Succeeded);
             Ok(ask_where_it_stands(d, turn, pending))
         }

@@ -75,7 +75,8 @@ pub(super) fn lease_expired(
     let probe = if exhausted {
         let message = "the engine was asked where it stands and no answer was ever recorded";
         let failure = Failure::new(FailureCode::EngineUnreachable, message);
-        d.abandon(Some(work), Outcome::Failed(failure));
+        d.abandon(Some(work), Outcome::Failed(failure.clone()));
+        d.next.last_failure = Some(failure);
         None
     } else {
         d.next.tries = d.next.tries.saturating_add(1);

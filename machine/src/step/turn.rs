@@ -52,7 +52,10 @@ impl TurnClock {
     /// where the forced turn took so long that the replaced one passed meanwhile.
     fn after_turn(self, schedule: &crate::schedule::Schedule, now: Timestamp) -> Self {
         let after = self.skip.map_or(now, |replaced| replaced.max(now));
-        Self { next_generation_at: schedule.next(after), skip: None }
+        // A turn that was generated unasked and adopted before the next one is due must not bring
+        // back one that an earlier forced turn replaced: the clock never goes back.
+        let next_generation_at = schedule.next(after).max(self.next_generation_at);
+        Self { next_generation_at, skip: None }
     }
 }
 

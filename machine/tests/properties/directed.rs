@@ -1,9 +1,10 @@
 //! Histories worth telling one by one, named after what must hold.
 
 use chrono::TimeDelta;
-use machine::{Conflict, Event, Message, Rejection, Status, Summary, Timer, Verdict};
+use machine::{Conflict, EngineFault, Event, Message, Rejection, Status, Summary, Timer, Verdict};
 
 use crate::common::at;
+use crate::common::events::{no, stop};
 use crate::world::World;
 
 /// The turn that is due is asked for, and the asker crashes; the request is still on its way.
@@ -173,7 +174,7 @@ fn finished_is_final() {
     assert!(world.calls.is_empty(), "no call to Runtime Manager");
     assert_eq!(world.give(&Event::Force), Err(Rejection::NotRunning(Status::Finished)));
     let conflict = Err(Rejection::Conflict(Conflict::Finished));
-    assert_eq!(world.give(&crate::common::events::stop()), conflict);
+    assert_eq!(world.give(&stop()), conflict);
     assert_eq!(world.rt.as_ref().and_then(machine::Runtime::next_timer), None);
 }
 
@@ -190,7 +191,7 @@ fn stopped_is_final() {
     world.arrive(0);
     let late = world.replies[0].clone();
     assert_eq!(world.give(&late), Err(Rejection::Stale));
-    assert_eq!(world.give(&crate::common::events::stop()), Ok(Verdict::Unchanged));
+    assert_eq!(world.give(&stop()), Ok(Verdict::Unchanged));
     world.report(Summary::Exited, 0, 0);
     assert_eq!(world.status(), Some(Status::Stopped));
 }
@@ -254,4 +255,53 @@ fn a_failed_game_waits_for_an_operator_in_the_end() {
     world.arrive(0);
     world.hear(0);
     assert_eq!(world.status(), Some(Status::Running));
+}
+
+/// An engine whose guard and status contradict each other is not asked in turns for ever.
+#[test]
+fn turn_conflicts_come_to_an_end() {
+    let mut world = World::begun(true, 100);
+    world.strike();
+    let mut asked = 0;
+    while world.status() == Some(Status::GenerationInProgress) {
+        let effect = &world.calls[0].effect;
+        if matches!(effect.call, machine::Call::Turn { .. }) {
+            let refusal = Event::TurnDone(effect.ticket, no(EngineFault::TurnConflict));
+            world.lose(0);
+            let _ = world.give(&refusal);
+            asked += 1;
+        } else {
+            world.arrive(0);
+            world.hear(0);
+        }
+    }
+    assert_eq!(world.status(), Some(Status::GenerationFailed));
+    assert_eq!(asked, world.policy.max_tries + 1);
+}
+
+/// A turn that was generated unasked and adopted does not bring a replaced one back.
+#[test]
+fn an_adopted_turn_does_not_undo_a_skip() {
+    let mut world = World::begun(false, 100);
+    // A forced turn is abandoned, and its request is still on its way; a second one is generated.
+    let _ = world.give(&Event::Force);
+    world.crash(0);
+    world.strike();
+    world.arrive(1);
+    world.hear(0);
+    let _ = world.give(&Event::Force);
+    for _ in 0..2 {
+        world.arrive(1);
+        world.hear(0);
+    }
+    let timer = |world: &World| world.rt.as_ref().and_then(machine::Runtime::next_timer);
+    assert_eq!(timer(&world), Some((at("14:00"), Timer::Tick)), "13:00 is replaced");
+    // The first request arrives, its turn is found and adopted.
+    world.arrive(0);
+    world.report(Summary::Exited, 0, 0);
+    world.report(Summary::Healthy, 0, 0);
+    world.arrive(0);
+    world.hear(0);
+    assert_eq!((world.status(), world.turn()), (Some(Status::Running), 2));
+    assert_eq!(timer(&world), Some((at("14:00"), Timer::Tick)), "13:00 stays replaced");
 }

@@ -18,7 +18,7 @@ pub(crate) struct Ledger {
     /// Operations opened and not closed, and all that were ever named.
     open: BTreeSet<OperationId>,
     named: BTreeSet<OperationId>,
-    /// Tickets handed out, and those whose answer can no longer count.
+    /// Tickets whose answer counts, and those whose answer can no longer count.
     issued: BTreeSet<Ticket>,
     dead: BTreeSet<Ticket>,
     /// The last summary told, and when one was last told for its own sake.
@@ -31,7 +31,9 @@ pub(crate) struct Ledger {
     turns: BTreeSet<u32>,
     /// Since when a forced turn owes a skip: the earliest instant it may replace.
     owed_since: Option<Timestamp>,
-    /// Regular instants that started a turn, and those that forced turns replaced.
+    /// The regular instant whose turn was asked for last; those whose turn was generated; and
+    /// those that forced turns replaced.
+    ticking: Option<Timestamp>,
     ticked: BTreeSet<Timestamp>,
     replaced: BTreeSet<Timestamp>,
 }
@@ -80,7 +82,7 @@ impl Ledger {
             *self = Self { dead, ..Self::default() };
         }
         if let Some(ticket) = ticket {
-            assert!(self.issued.contains(&ticket), "an answer to no question counted");
+            assert!(self.issued.remove(&ticket), "an answer to no question counted");
             self.dead.insert(ticket);
         }
         self.questions(before, step);
@@ -98,13 +100,14 @@ impl Ledger {
     /// for is dead for ever; and with a stop pending no turn is asked for.
     fn questions(&mut self, before: Option<&Runtime>, step: &Step) {
         let Some(next) = &step.next else {
-            self.dead.append(&mut self.issued.clone());
+            self.dead.append(&mut self.issued);
             assert!(step.effects.is_empty(), "a rolled-back registration asks nobody");
             return;
         };
         let mut engine_questions = 0;
         for effect in &step.effects {
-            assert!(self.issued.insert(effect.ticket), "a ticket is handed out twice");
+            let fresh = self.issued.insert(effect.ticket) && !self.dead.contains(&effect.ticket);
+            assert!(fresh, "a ticket is handed out twice");
             let waited_for = match &effect.call {
                 Call::Init { .. } | Call::Turn { .. } | Call::Probe { .. } => {
                     engine_questions += 1;
@@ -120,10 +123,9 @@ impl Ledger {
             }
         }
         assert!(engine_questions <= 1, "one question to the engine at a time");
-        for ticket in &self.issued {
-            if !next.work_matches(*ticket) && !next.pending_matches(*ticket) {
-                self.dead.insert(*ticket);
-            }
+        for ticket in std::mem::take(&mut self.issued) {
+            let waited_for = next.work_matches(ticket) || next.pending_matches(ticket);
+            if waited_for { &mut self.issued } else { &mut self.dead }.insert(ticket);
         }
     }
 
@@ -249,9 +251,10 @@ impl Ledger {
                 Trigger::Tick { due_at } => {
                     assert!(*due_at <= now, "a tick before its time");
                     assert!(!self.replaced.contains(due_at), "a replaced turn was generated");
-                    self.ticked.insert(*due_at);
+                    self.ticking = Some(*due_at);
                 }
                 Trigger::Force => {
+                    self.ticking = None;
                     let due = before.clock().expect("a clock runs").next_generation_at;
                     let untried = before.status() == Status::Running;
                     let from = if untried { now.min(due) } else { now };
@@ -270,6 +273,7 @@ impl Ledger {
 
     fn turn_completed(&mut self, next: &Runtime, now: Timestamp) {
         let clock = next.clock().expect("a clock runs");
+        self.ticked.extend(self.ticking.take());
         let ahead = |after: Timestamp, until: Timestamp| {
             next.schedule.occurrences(after).take_while(|at| *at < until).collect::<Vec<_>>()
         };
@@ -298,12 +302,14 @@ impl Ledger {
 /// What stores and wires do to a record loses nothing.
 fn round_trip(rt: &Runtime) {
     let flat = machine::flat::FlatRuntime::from(rt);
-    let back = Runtime::try_from(flat.clone()).expect("its own columns");
+    let back = Runtime::try_from(flat).expect("its own columns");
     assert_eq!(&back, rt, "columns and back");
-    let text = serde_json::to_string(rt).expect("a record is written");
-    let read: Runtime = serde_json::from_str(&text).expect("a record is read");
-    assert_eq!(&read, rt, "text and back");
-    assert_eq!(flat.pending.is_some(), rt.pending().is_some());
+    // The text is made of the columns, and slow to make: a part of the records will do.
+    if rt.revision.is_multiple_of(8) {
+        let text = serde_json::to_string(rt).expect("a record is written");
+        let read: Runtime = serde_json::from_str(&text).expect("a record is read");
+        assert_eq!(&read, rt, "text and back");
+    }
 }
 
 /// A timer that is set is an event that counts from its instant on, and not before.

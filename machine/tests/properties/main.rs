@@ -5,6 +5,9 @@
 //! `PROPTEST_CASES=20000 cargo test --release -p machine --test properties` looks further; see
 //! [`histories::CASES`] for what runs by default.
 
+// Clippy exempts test functions, not the helpers they share.
+#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
+
 #[path = "../common/mod.rs"]
 mod common;
 

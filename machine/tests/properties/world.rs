@@ -1,6 +1,7 @@
 //! One game, its engine and its Runtime Manager, and everything that can go wrong between them.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
 use machine::{
@@ -67,6 +68,8 @@ pub(crate) struct World {
     pub(crate) lied: bool,
     pub(crate) ledger: Ledger,
     pub(crate) health: Vec<HealthReport>,
+    /// The changes of status so far.
+    pub(crate) seen: BTreeSet<(Option<Status>, Option<Status>)>,
     operations: Cell<u128>,
     incarnations: u128,
     streamed: u64,
@@ -87,6 +90,7 @@ impl World {
             lied: false,
             ledger: Ledger::default(),
             health: vec![],
+            seen: BTreeSet::new(),
             operations: Cell::new(0),
             incarnations: 0,
             streamed: 0,
@@ -127,6 +131,7 @@ impl World {
         ledger.observe(before.as_ref(), event, &reply, self);
         self.ledger = ledger;
         if let Ok(Verdict::Commit(step)) = &reply {
+            self.seen.insert((self.status(), step.next.as_ref().map(Runtime::status)));
             self.rt.clone_from(&step.next);
             let sent = step.effects.iter().map(|e| Sent { effect: e.clone(), heard: true });
             self.calls.extend(sent);

@@ -1,7 +1,8 @@
 //! Column "generation_failed".
 
-use machine::{EngineFault, Event, Runtime, Summary};
+use machine::{EngineFault, Event, Life, Runtime, Summary};
 
+use crate::common::at;
 use crate::common::events::{
     health, init_done, no, of_another_game, over, patch, patch_done, patch_failed, probe_done,
     register, standing, stop, stop_done, stop_failed, ticket, turn_done,
@@ -297,6 +298,12 @@ fn retry_asks_and_counts() {
     row_at(failed(), Event::RetryDue, "12:30:59", "refused Ignored(NotDue)");
     row_at(failed_probing(), Event::RetryDue, "14:00", "refused Ignored(NotDue)");
     row_at(failed_for_good(), Event::RetryDue, "14:00", "refused Ignored(NotDue)");
+    let both = failed_probing().change(|rt| {
+        if let Life::Failed { repair, .. } = &mut rt.life {
+            repair.retry_at = Some(at("12:31"));
+        }
+    });
+    row_at(both, Event::RetryDue, "14:00", "refused Ignored(NotDue)");
     row_at(failed().stopping(), Event::RetryDue, "12:31", "refused Ignored(Pending)");
     row_at(failed().patching(), Event::RetryDue, "12:31", "refused Ignored(Pending)");
 }
@@ -326,7 +333,7 @@ fn work_lease_expired_fences_and_asks_in_bounds() {
         Event::WorkLeaseExpired,
         "12:31",
         "generation_failed: next 12:00
-         set attempt=8
+         set attempt=8, failure=engine_unreachable
          note #9 recovery succeeded
          close #1 failed engine_unreachable",
     );

@@ -461,7 +461,7 @@ fn turn_conflict_asks_the_engine_where_it_stands() {
         turn_done(no(EngineFault::TurnConflict)),
         "generation_in_progress: probe-after-fence@8#1 until 12:30:15 by tick 12:00,
          next 12:00
-         set attempt=8
+         set attempt=8, tries=1
          call probe@8
          note #9 recovery succeeded",
     );
@@ -470,7 +470,7 @@ fn turn_conflict_asks_the_engine_where_it_stands() {
         turn_done(no(EngineFault::TurnConflict)),
         "generation_in_progress: probe-after-fence@8#1 until 12:30:15 by tick 12:00,
          next 12:00, stop(maintenance)#2 drains until 12:31:15
-         set attempt=8
+         set attempt=8, tries=1
          call probe@8
          note #9 recovery succeeded",
     );
@@ -479,9 +479,22 @@ fn turn_conflict_asks_the_engine_where_it_stands() {
         turn_done(no(EngineFault::TurnConflict)),
         "generation_in_progress: probe-after-fence@8#1 until 12:30:15 by force,
          next 13:00 skip 13:00
-         set attempt=8
+         set attempt=8, tries=1
          call probe@8
          note #9 recovery succeeded",
+    );
+}
+
+#[test]
+fn turn_conflicts_without_end_are_a_violation() {
+    row(
+        turn().tries(8),
+        turn_done(no(EngineFault::TurnConflict)),
+        "generation_in_progress -> generation_failed: next 12:00
+         set failure=engine_protocol_violation, announced=5
+         lobby generation_failed turn 4 healthy
+         intent game.generation_failed 5 to admins engine_protocol_violation
+         close #1 failed engine_protocol_violation",
     );
 }
 

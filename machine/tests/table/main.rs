@@ -2,6 +2,9 @@
 //! (event), one case for each sub-state in which the cell reads differently. A case asserts ALL
 //! that the step does (see [`common::show`]); `matrix` asserts that no cell is left out.
 
+// Clippy exempts test functions, not the helpers they share.
+#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
+
 #[path = "../common/mod.rs"]
 mod common;
 

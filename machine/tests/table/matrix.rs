@@ -39,9 +39,12 @@ fn line(before: Option<&Runtime>, events: &[Event]) -> String {
 /// The probe of an engine that is being verified finds a game that has just begun.
 fn as_asked(events: &[Event], before: Option<&Runtime>) -> Vec<Event> {
     let turn = |state: &EngineState| before.map_or(state.turn, |rt| rt.current_turn);
-    let meet = |event: &Event| match event {
-        Event::ProbeDone(ticket, Ok(state)) => Event::ProbeDone(*ticket, Ok(standing(turn(state)))),
-        other => other.clone(),
+    let meet = |event: &Event| {
+        if let Event::ProbeDone(ticket, Ok(state)) = event {
+            Event::ProbeDone(*ticket, Ok(standing(turn(state))))
+        } else {
+            event.clone()
+        }
     };
     events.iter().map(meet).collect()
 }

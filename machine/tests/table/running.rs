@@ -1,12 +1,13 @@
 //! Column "running".
 
-use machine::{Event, Summary};
+use machine::{Event, Summary, Ticket};
 
 use crate::common::events::{
     health, init_done, patch, patch_done, patch_failed, probe_done, register, standing, stop,
     stop_done, stop_failed, ticket, turn_done,
 };
-use crate::common::records::{But, WORK, running};
+use crate::common::parse;
+use crate::common::records::{But, RTM, WORK, incarnation, running};
 use crate::common::show::{row, row_at};
 
 #[test]
@@ -278,6 +279,9 @@ fn outcomes_without_a_question_are_stale() {
     row(running().patching(), stop_done(), "refused Stale");
     row(running().stopping(), patch_done("c2"), "refused Stale");
     row(running().stopping(), Event::StopDone(ticket(WORK), Ok(())), "refused Stale");
+    let other_life = Ticket { incarnation: incarnation(2), attempt: RTM };
+    row(running().stopping(), Event::StopDone(other_life, Ok(())), "refused Stale");
+    row(running().patching(), Event::PatchDone(other_life, Ok(parse("c2"))), "refused Stale");
 }
 
 #[test]

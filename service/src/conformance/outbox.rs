@@ -112,11 +112,15 @@ pub(super) async fn published_messages_are_found_again(factory: &mut dyn StoreFa
         store.outbox_published(&[row.seq], at).await.expect("a mark");
         // A second mark, and one of a message that is not there, change nothing.
         let late = at + TimeDelta::hours(1);
-        store.outbox_published(&[row.seq, u64::try_from(i64::MAX).expect("fits")], late)
+        store
+            .outbox_published(&[row.seq, u64::try_from(i64::MAX).expect("fits")], late)
             .await
             .expect("a mark");
         marked.push(OutboxRow { published_at: Some(at), ..row.clone() });
-        assert_eq!(store.outbox_newest(EVENTS).await.expect("newest"), ids(&rows)[marked.len() - 1]);
+        assert_eq!(
+            store.outbox_newest(EVENTS).await.expect("newest"),
+            ids(&rows)[marked.len() - 1]
+        );
     }
     let count = u64::try_from(rows.len()).expect("few");
     assert_eq!(store.outbox_backlog().await.expect("a backlog"), backlog - count);
@@ -195,8 +199,7 @@ pub(super) async fn versions_are_kept_in_semver_order(factory: &mut dyn StoreFac
         after = Some(last.version.clone());
         paged.extend(page.iter().map(|row| row.version.to_string()));
     }
-    let sorted =
-        ["0.1.0", "1.9.3", "1.9.10", "1.10.0", "2.0.0-alpha", "2.0.0-rc.1", "2.0.0"];
+    let sorted = ["0.1.0", "1.9.3", "1.9.10", "1.10.0", "2.0.0-alpha", "2.0.0-rc.1", "2.0.0"];
     assert_eq!(paged, sorted);
     assert_eq!(store.versions(None, 0).await.expect("nothing"), vec![]);
 }

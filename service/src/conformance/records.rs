@@ -93,7 +93,7 @@ async fn race(store: Arc<dyn Store>, mut game: Game, mut rng: Rng) -> Vec<u64> {
     won
 }
 
-/// A repeat under the same name finds what the first did, whatever happened since, and does nothing.
+/// A repeat under the same name finds what the first did, whatever happened since.
 pub(super) async fn a_repeat_is_found(factory: &mut dyn StoreFactory) {
     let store = factory.empty().await;
     let mut rng = Rng::new(3);
@@ -192,10 +192,13 @@ pub(super) async fn what_breaks_a_rule_is_refused(factory: &mut dyn StoreFactory
         ("closed but never opened", marks(vec![opened.clone(), unknown])),
         ("closed twice", marks(vec![opened.clone(), register.clone()])),
         ("opened twice", marks(vec![opened.clone(), opened.clone()])),
-        ("opened again", marks(vec![machine::AuditEntry {
-            operation: register.operation,
-            mark: opened.mark.clone(),
-        }])),
+        (
+            "opened again",
+            marks(vec![machine::AuditEntry {
+                operation: register.operation,
+                mark: opened.mark.clone(),
+            }]),
+        ),
     ];
     let backlog = store.outbox_backlog().await.expect("a backlog");
     for (why, commit) in broken {

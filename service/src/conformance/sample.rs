@@ -230,10 +230,7 @@ fn report(rt: &Runtime, now: Timestamp, rng: &mut Rng) -> HealthReport {
         Summary::Disappeared,
     ];
     HealthReport {
-        id: StreamId {
-            ms: u64::try_from(now.timestamp_millis()).unwrap_or(0),
-            seq: rng.below(3),
-        },
+        id: StreamId { ms: u64::try_from(now.timestamp_millis()).unwrap_or(0), seq: rng.below(3) },
         container_id: rt.engine.container_id.clone().unwrap_or_else(container),
         summary: rng.pick(&summaries).copied().unwrap_or_default(),
         consecutive_failures: 5,
@@ -246,4 +243,35 @@ fn container() -> ContainerId {
 
 fn refusal() -> RtmFailure {
     RtmFailure { refused: true, message: "no".into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use machine::{Status, check_commit};
+
+    use super::*;
+
+    #[test]
+    fn the_sample_reaches_every_status_and_breaks_no_rule() {
+        let mut seen = BTreeSet::new();
+        let mut rolled_back = false;
+        for seed in 0..60 {
+            let mut rng = Rng::new(seed);
+            let mut game = Game::new("game-1");
+            for _ in 0..200 {
+                game.now += pause(&mut rng);
+                let event = likely_event(&game, &mut rng);
+                if let Some(commit) = game.decide(&event, &mut rng) {
+                    check_commit(game.record.as_deref(), commit.next.as_deref()).unwrap();
+                    rolled_back |= commit.next.is_none();
+                    game.applied(&commit);
+                    seen.extend(game.record.as_ref().map(|rt| rt.status()));
+                }
+            }
+        }
+        assert_eq!(seen, Status::ALL.into_iter().collect());
+        assert!(rolled_back);
+    }
 }

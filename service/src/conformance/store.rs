@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use machine::{Channel, GameId, InstanceId, Status, StreamId, Timestamp};
 
 use super::sample::{likely_event, pause};
 use super::store_model::{Model, unix_ms};
 use super::{Game, Rng, START, StoreFactory, outbox, records};
 use crate::ports::{Commit, CommitId, Expected, NewVersion, OperationRow, Store, VersionOptions};
+
+/// How old a commit may be to be found again under its name: a store may forget names in time, but
+/// not sooner.
+pub const REPEATS_WITHIN_HOURS: i64 = 12;
 
 /// Every promise of the trait, one by one, each on a store of its own.
 pub async fn directed(factory: &mut dyn StoreFactory) {
@@ -101,8 +106,11 @@ impl Run {
         }
     }
 
+    /// A commit made before, under its name.
     async fn repeat(&mut self) {
-        if let Some(commit) = self.rng.pick(&self.made).cloned() {
+        let since = self.now - TimeDelta::hours(REPEATS_WITHIN_HOURS);
+        let recent: Vec<&Commit> = self.made.iter().filter(|commit| commit.at >= since).collect();
+        if let Some(commit) = self.rng.pick(&recent).copied().cloned() {
             self.compare_commit(&commit).await;
         }
     }
@@ -112,8 +120,7 @@ impl Run {
         let Some(mut commit) = self.rng.pick(&self.made).cloned() else { return };
         commit.id = CommitId(self.rng.uuid());
         if self.rng.percent(50) {
-            commit.expected =
-                self.model.record(&commit.game_id).as_deref().map(Expected::from);
+            commit.expected = self.model.record(&commit.game_id).as_deref().map(Expected::from);
         }
         match self.rng.below(3) {
             0 => commit.next = None,
@@ -127,7 +134,7 @@ impl Run {
         let wanted = self.model.commit(commit);
         let answer = self.store.commit(commit).await;
         let found = answer.as_ref().map_or(None, |committed| Some(*committed));
-        assert_eq!(found, wanted, "{}: {commit:?} was answered {answer:?}", self.place);
+        assert_eq!(found, wanted, "{}: {answer:?} to {commit:?}", self.place);
         let loaded = self.store.load(&commit.game_id).await.expect("a load");
         assert_eq!(loaded, self.model.record(&commit.game_id), "{}", self.place);
     }

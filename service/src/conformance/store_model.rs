@@ -184,9 +184,11 @@ impl Model {
         let wanted: Vec<OperationRow> = of_game.cloned().collect();
         let bare = |row: &OperationRow| OperationRow { seq: 0, ..row.clone() };
         assert_eq!(found.iter().map(bare).collect::<Vec<_>>(), wanted, "{place}");
-        let falls = found.iter().zip(found.iter().skip(1)).all(|(newer, older)| newer.seq > older.seq);
+        let falls =
+            found.iter().zip(found.iter().skip(1)).all(|(newer, older)| newer.seq > older.seq);
         assert!(falls, "{place}: the places do not fall");
-        let unique = |id: &OperationId| found.iter().filter(|row| row.operation == *id).count() == 1;
+        let unique =
+            |id: &OperationId| found.iter().filter(|row| row.operation == *id).count() == 1;
         assert!(found.iter().all(|row| unique(&row.operation)), "{place}");
     }
 

@@ -77,8 +77,7 @@ impl Stream {
     async fn append(&mut self, streams: &dyn Streams, name: &str, rng: &mut Rng, place: &str) {
         let at =
             if rng.percent(50) { AppendAt::Next } else { AppendAt::Exactly(self.some_id(rng)) };
-        let payload: Vec<u8> =
-            (0..rng.below(20)).map(|_| rng.bits().to_le_bytes()[0]).collect();
+        let payload: Vec<u8> = (0..rng.below(20)).map(|_| rng.bits().to_le_bytes()[0]).collect();
         let answer = streams.append(name, at, &payload).await.expect("an append");
         let id = match (at, answer) {
             (AppendAt::Exactly(id), Appended::NotAbove) => {

@@ -120,9 +120,7 @@ impl Change {
     /// The row it writes.
     pub(super) fn encode(&self) -> Result<Row, serde_json::Error> {
         let (kind, key, value) = match self {
-            Self::Record(game, rt) => {
-                (Kind::Records, game.to_string(), optional(rt.as_deref())?)
-            }
+            Self::Record(game, rt) => (Kind::Records, game.to_string(), optional(rt.as_deref())?),
             Self::CommitId(id, at) => (Kind::CommitIds, id.0.to_string(), optional(at.as_ref())?),
             Self::Operation(id, row) => {
                 (Kind::Operations, id.to_string(), optional(row.as_deref())?)

@@ -1,5 +1,6 @@
 //! The file: one durable transaction for each write, one table for each kind of row.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use redb::{
@@ -65,10 +66,14 @@ impl Journal {
             };
             done.map_err(|e| refused(e.into()))?;
         }
-        transaction.commit().map_err(|error| match error {
-            CommitError::TransactionPoisoned => refused(error.into()),
-            // The library says that the changes may be durable all the same.
-            error => WriteError::Unknown(format!("the file, while committing: {error}")),
+        transaction.commit().map_err(|error| {
+            // That one is rolled back for certain; of any other, the library says that the changes
+            // may be durable all the same.
+            if matches!(error, CommitError::TransactionPoisoned) {
+                refused(error.into())
+            } else {
+                WriteError::Unknown(format!("the file, while committing: {error}"))
+            }
         })
     }
 
@@ -86,9 +91,11 @@ impl Journal {
             return Err(OpenError::NotAStore { path: path.into(), reason });
         }
         let fresh = transaction.list_tables().map_err(|e| io(e.into()))?.next().is_none();
-        let not_ours = |error: TableError| match error {
-            TableError::Storage(error) => cannot_read(path, error.into()),
-            error => OpenError::NotAStore { path: path.into(), reason: error.to_string() },
+        let not_ours = |error: TableError| {
+            if let TableError::Storage(error) = error {
+                return cannot_read(path, error.into());
+            }
+            OpenError::NotAStore { path: path.into(), reason: error.to_string() }
         };
         if fresh {
             let mut meta = transaction.open_table(META).map_err(not_ours)?;
@@ -148,19 +155,21 @@ fn is_ours(table: &str) -> bool {
 }
 
 fn cannot_open(path: &Path, error: DatabaseError) -> OpenError {
-    match error {
-        DatabaseError::DatabaseAlreadyOpen => OpenError::Locked { path: path.into() },
-        DatabaseError::Storage(error) => cannot_read(path, error.into()),
-        error => OpenError::NotAStore { path: path.into(), reason: error.to_string() },
+    if matches!(error, DatabaseError::DatabaseAlreadyOpen) {
+        return OpenError::Locked { path: path.into() };
     }
+    if let DatabaseError::Storage(error) = error {
+        return cannot_read(path, error.into());
+    }
+    OpenError::NotAStore { path: path.into(), reason: error.to_string() }
 }
 
 fn cannot_read(path: &Path, error: redb::Error) -> OpenError {
-    let foreign = match &error {
-        redb::Error::Corrupted(_) => true,
-        redb::Error::Io(io) => io.kind() == std::io::ErrorKind::InvalidData,
-        _ => false,
+    let damaged = if let redb::Error::Io(io) = &error {
+        matches!(io.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof)
+    } else {
+        matches!(error, redb::Error::Corrupted(_))
     };
     let (path, reason) = (path.into(), error.to_string());
-    if foreign { OpenError::NotAStore { path, reason } } else { OpenError::Io { path, reason } }
+    if damaged { OpenError::NotAStore { path, reason } } else { OpenError::Io { path, reason } }
 }

@@ -17,12 +17,12 @@ use crate::ports::{
 #[async_trait]
 impl Store for Embedded {
     async fn load(&self, game: &GameId) -> Result<Option<Arc<Runtime>>, StoreError> {
-        Ok(self.read(|tables| tables.records.get(game).cloned())?)
+        Ok(self.look(|tables| tables.records.get(game).cloned())?)
     }
 
     async fn commit(&self, commit: &Commit) -> Result<Committed, CommitError> {
         let commit = commit.clone();
-        Ok(self.write(move |tables| plan::commit(tables, &commit)).await?)
+        Ok(self.change(move |tables| plan::commit(tables, &commit)).await?)
     }
 
     async fn list(
@@ -31,28 +31,25 @@ impl Store for Embedded {
         after: Option<&GameId>,
         limit: usize,
     ) -> Result<Vec<Arc<Runtime>>, StoreError> {
-        let found = self.read(|tables| {
+        let found = self.look(|tables| {
             let records = tables.records.range::<GameId, _>((above(after), Bound::Unbounded));
-            let wanted = records.filter(|(_, rt)| status.is_none_or(|wanted| rt.status() == wanted));
+            let wanted =
+                records.filter(|(_, rt)| status.is_none_or(|wanted| rt.status() == wanted));
             wanted.take(limit).map(|(_, rt)| Arc::clone(rt)).collect()
         });
         Ok(found?)
     }
 
     async fn due(&self, until: Timestamp, limit: usize) -> Result<Vec<Due>, StoreError> {
-        let found = self.read(|tables| {
+        let found = self.look(|tables| {
             let struck = tables.timers.iter().take_while(|(at, _)| *at <= until).take(limit);
             struck.map(|(at, game)| Due { at: *at, game_id: game.clone() }).collect()
         });
         Ok(found?)
     }
 
-    async fn leased_to(
-        &self,
-        owner: &InstanceId,
-        limit: usize,
-    ) -> Result<Vec<GameId>, StoreError> {
-        let found = self.read(|tables| {
+    async fn leased_to(&self, owner: &InstanceId, limit: usize) -> Result<Vec<GameId>, StoreError> {
+        let found = self.look(|tables| {
             // The owners before this one are passed over by the search, not one by one.
             let Some(first) = tables.records.keys().next() else { return vec![] };
             let held = tables.leases.range((owner.clone(), first.clone())..);
@@ -63,7 +60,7 @@ impl Store for Embedded {
     }
 
     async fn operation(&self, id: OperationId) -> Result<Option<OperationRow>, StoreError> {
-        Ok(self.read(|tables| tables.operations.get(&id).cloned())?)
+        Ok(self.look(|tables| tables.operations.get(&id).cloned())?)
     }
 
     async fn operations(
@@ -73,7 +70,7 @@ impl Store for Embedded {
         limit: usize,
     ) -> Result<Vec<OperationRow>, StoreError> {
         let upper = before.map_or(Bound::Unbounded, Bound::Excluded);
-        let found = self.read(|tables| {
+        let found = self.look(|tables| {
             let places = tables.operations_by_game.get(game).into_iter();
             let newest_first = places.flat_map(|p| p.range((Bound::Unbounded, upper)).rev());
             let rows = newest_first.filter_map(|(_, id)| tables.operations.get(id));
@@ -90,16 +87,16 @@ impl Store for Embedded {
         limit: usize,
     ) -> Result<Vec<OutboxRow>, StoreError> {
         let plan = move |tables: &_| outbox::assign(tables, channel, floor, now, limit);
-        Ok(self.write(plan).await?)
+        Ok(self.change(plan).await?)
     }
 
     async fn outbox_unassign(&self, channel: Channel) -> Result<(), StoreError> {
-        Ok(self.write(move |tables| Ok(outbox::unassign(tables, channel))).await?)
+        Ok(self.change(move |tables| Ok(outbox::unassign(tables, channel))).await?)
     }
 
     async fn outbox_published(&self, seqs: &[u64], at: Timestamp) -> Result<(), StoreError> {
         let seqs = seqs.to_vec();
-        Ok(self.write(move |tables| Ok(outbox::published(tables, &seqs, at))).await?)
+        Ok(self.change(move |tables| Ok(outbox::published(tables, &seqs, at))).await?)
     }
 
     async fn outbox_published_after(
@@ -108,15 +105,15 @@ impl Store for Embedded {
         after: StreamId,
         limit: usize,
     ) -> Result<Vec<OutboxRow>, StoreError> {
-        Ok(self.read(|tables| outbox::published_after(tables, channel, after, limit))?)
+        Ok(self.look(|tables| outbox::published_after(tables, channel, after, limit))?)
     }
 
     async fn outbox_newest(&self, channel: Channel) -> Result<StreamId, StoreError> {
-        Ok(self.read(|tables| outbox::newest(tables, channel))?)
+        Ok(self.look(|tables| outbox::newest(tables, channel))?)
     }
 
     async fn outbox_backlog(&self) -> Result<u64, StoreError> {
-        let waiting = self.read(|tables| tables.unpublished.len())?;
+        let waiting = self.look(|tables| tables.unpublished.len())?;
         Ok(u64::try_from(waiting).unwrap_or(u64::MAX))
     }
 
@@ -134,7 +131,7 @@ impl Store for Embedded {
             created_at: at,
             updated_at: at,
         };
-        let created = self.write(move |tables| {
+        let created = self.change(move |tables| {
             if tables.versions.contains_key(&row.version) {
                 return Ok(Planned::nothing(false));
             }
@@ -147,7 +144,7 @@ impl Store for Embedded {
         &self,
         version: &EngineVersion,
     ) -> Result<Option<EngineVersionRow>, StoreError> {
-        Ok(self.read(|tables| tables.versions.get(version).cloned())?)
+        Ok(self.look(|tables| tables.versions.get(version).cloned())?)
     }
 
     async fn versions(
@@ -155,7 +152,7 @@ impl Store for Embedded {
         after: Option<&EngineVersion>,
         limit: usize,
     ) -> Result<Vec<EngineVersionRow>, StoreError> {
-        let found = self.read(|tables| {
+        let found = self.look(|tables| {
             let rows = tables.versions.range::<EngineVersion, _>((above(after), Bound::Unbounded));
             rows.take(limit).map(|(_, row)| row.clone()).collect()
         });
@@ -163,7 +160,7 @@ impl Store for Embedded {
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
-        Ok(self.read(|_| ())?)
+        Ok(self.inner.ready()?)
     }
 }
 

@@ -20,7 +20,7 @@ impl Streams for Embedded {
         let (name, payload): (Arc<str>, Arc<[u8]>) = (stream.into(), payload.into());
         let clock = Arc::clone(&self.inner.clock);
         let plan = move |tables: &_| queues::append(tables, &name, at, &payload, clock.now());
-        Ok(self.write(plan).await?)
+        Ok(self.change(plan).await?)
     }
 
     async fn read(
@@ -33,13 +33,13 @@ impl Streams for Embedded {
         // SUBTLE: subscribed before the first look, so that an entry that comes between a look and
         // the wait ends the wait.
         let mut appended = self.inner.appended.subscribe();
-        let found = self.read(|tables| queues::read(tables, stream, after, max))?;
+        let found = self.look(|tables| queues::read(tables, stream, after, max))?;
         if !found.is_empty() || wait.is_zero() || max == 0 {
             return Ok(found);
         }
         let entries = async {
             while appended.changed().await.is_ok() {
-                let found = self.read(|tables| queues::read(tables, stream, after, max))?;
+                let found = self.look(|tables| queues::read(tables, stream, after, max))?;
                 if !found.is_empty() {
                     return Ok(found);
                 }
@@ -50,7 +50,7 @@ impl Streams for Embedded {
     }
 
     async fn entry(&self, stream: &str, id: StreamId) -> Result<Option<Entry>, StreamError> {
-        let found = self.read(|tables| {
+        let found = self.look(|tables| {
             let payload = tables.streams.get(stream)?.entries.get(&id)?;
             Some(Entry { id, payload: payload.to_vec() })
         });
@@ -58,7 +58,7 @@ impl Streams for Embedded {
     }
 
     async fn newest(&self, stream: &str) -> Result<StreamId, StreamError> {
-        let newest = self.read(|tables| tables.streams.get(stream).map(|s| s.newest))?;
+        let newest = self.look(|tables| tables.streams.get(stream).map(|s| s.newest))?;
         Ok(newest.unwrap_or(StreamId::ZERO))
     }
 
@@ -69,7 +69,7 @@ impl Streams for Embedded {
     }
 
     async fn offset(&self, consumer: &str) -> Result<Option<String>, StreamError> {
-        Ok(self.read(|tables| tables.offsets.get(consumer).cloned())?)
+        Ok(self.look(|tables| tables.offsets.get(consumer).cloned())?)
     }
 
     async fn save_offset(&self, consumer: &str, offset: StreamId) -> Result<(), StreamError> {

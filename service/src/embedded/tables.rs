@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use machine::record::PendingState;
-use machine::{Channel, EngineVersion, GameId, InstanceId, OperationId, Runtime, StreamId, Timestamp};
+use machine::{
+    Channel, EngineVersion, GameId, InstanceId, OperationId, Runtime, StreamId, Timestamp,
+};
 
 use super::change::{Change, Counter};
 use crate::ports::{CommitId, EngineVersionRow, OperationRow, OperationState, OutboxRow};

@@ -1,4 +1,4 @@
-//! Where a list goes on: the last key of a page, in a form that callers have no reason to look into.
+//! Where a list goes on: the last key of a page, in a form that callers have no reason to read.
 //!
 //! ```text
 //!   1 - 6175726f7261 - 9f2c4d1b
@@ -94,11 +94,11 @@ mod tests {
             encode(Scope { list: "engine-versions", filter: "" }, "aurora-7"),
             encode(Scope { filter: "running", ..LIST }, "aurora-7"),
             encode(LIST, "not a game id"),
-            cursor.to_uppercase().replace("1-", "1-"),
+            cursor.to_uppercase(),
             format!("{cursor}0"),
             format!("{cursor}-"),
         ] {
-            assert!(foreign == cursor || decode::<GameId>(LIST, &foreign).is_none(), "{foreign}");
+            assert!(decode::<GameId>(LIST, &foreign).is_none(), "{foreign}");
         }
     }
 }

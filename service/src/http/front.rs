@@ -12,7 +12,7 @@ use machine::{EngineVersion, GameId};
 use serde::Serialize;
 use tokio::time::Instant;
 use tower_service::Service as _;
-use tracing::{Instrument as _, Span, debug, debug_span, error, field};
+use tracing::{Instrument as _, Span, debug, error, field, info_span};
 
 use super::api::Api;
 use super::body::{BodyLimits, receive};
@@ -74,7 +74,8 @@ impl Front {
         let (head, body) = request.into_parts();
         let id = self.name(&head);
         let found = find(&head.method, head.uri.path());
-        let span = debug_span!(
+        // Enabled wherever a warning is, so that every line within says what it is about.
+        let span = info_span!(
             "request",
             operation = found.as_ref().map_or("none", |found| found.operation.id()),
             request_id = id.as_ref().and_then(|id| id.to_str().ok()),
@@ -99,7 +100,10 @@ impl Front {
 
         let status = reply.status().as_u16();
         let latency_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        span.in_scope(|| debug!(status, latency_us, "answered"));
+        span.in_scope(|| match reply.status() {
+            StatusCode::INTERNAL_SERVER_ERROR => error!(status, latency_us, "answered: a bug"),
+            _ => debug!(status, latency_us, "answered"),
+        });
         if let Some(id) = id {
             reply.headers_mut().insert(REQUEST_ID, id);
         }

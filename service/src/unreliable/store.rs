@@ -91,11 +91,7 @@ impl Store for UnreliableStore {
         self.inner.due(until, limit).await
     }
 
-    async fn leased_to(
-        &self,
-        owner: &InstanceId,
-        limit: usize,
-    ) -> Result<Vec<GameId>, StoreError> {
+    async fn leased_to(&self, owner: &InstanceId, limit: usize) -> Result<Vec<GameId>, StoreError> {
         self.read("leased_to").await?;
         self.inner.leased_to(owner, limit).await
     }

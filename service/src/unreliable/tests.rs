@@ -84,10 +84,10 @@ async fn an_append_is_lost_or_late_as_well() {
         streams.append("a", at(ms), b"x").await.unwrap_err();
     }
     assert_eq!(streams.newest("a").await.unwrap(), StreamId { ms: 2, seq: 0 });
-    assert_eq!(streams.append("a", at(4), b"x").await.unwrap(), Appended::Added(StreamId {
-        ms: 4,
-        seq: 0
-    }));
+    assert_eq!(
+        streams.append("a", at(4), b"x").await.unwrap(),
+        Appended::Added(StreamId { ms: 4, seq: 0 })
+    );
     assert_eq!(streams.deliver_late().await, 1, "too late: 3 is no longer above");
     assert_eq!(streams.entry("a", StreamId { ms: 3, seq: 0 }).await.unwrap(), None);
 }

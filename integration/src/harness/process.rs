@@ -1,0 +1,101 @@
+//! Child processes.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+
+/// The binary of the service, built beside the tests.
+///
+/// # Panics
+/// Where it is not there: `cargo build --workspace` makes it.
+#[expect(clippy::panic, reason = "a test cannot go on without it")]
+pub fn program() -> PathBuf {
+    let own = std::env::current_exe().unwrap_or_default();
+    let built = own.ancestors().nth(2).map(|dir| dir.join("gamemaster"));
+    match built {
+        Some(path) if path.is_file() => path,
+        other => panic!("no binary at {other:?}: run `cargo build --workspace` first"),
+    }
+}
+
+/// The first of `count` neighbouring free ports on loopback, below those the system hands out.
+///
+/// # Panics
+/// Where there are none.
+#[expect(clippy::expect_used, reason = "a test cannot go on without it")]
+pub fn free_block(count: u16) -> SocketAddr {
+    // Tests run at the same time: each process begins its search elsewhere.
+    let begin = 10_000 + u16::try_from(std::process::id() % 50).unwrap_or(0) * 400;
+    let starts = (0..50u16).map(|n| 10_000 + (begin - 10_000 + n * 400) % 20_000);
+    let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let free = |first: &u16| (0..count).all(|n| TcpListener::bind(address(first + n)).is_ok());
+    address(starts.into_iter().find(free).expect("a block of free ports"))
+}
+
+/// A child process whose output is kept. Killed when dropped.
+pub struct Process {
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Process {
+    /// Starts a program.
+    pub fn start(program: &PathBuf, args: &[&str]) -> io::Result<Self> {
+        let mut child = Command::new(program)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let lines = Arc::new(Mutex::new(vec![]));
+        if let Some(stdout) = child.stdout.take() {
+            tokio::spawn(keep(stdout, Arc::clone(&lines)));
+        }
+        if let Some(stderr) = child.stderr.take() {
+            tokio::spawn(keep(stderr, Arc::clone(&lines)));
+        }
+        Ok(Self { child, lines })
+    }
+
+    /// Ends it with SIGKILL and waits until it is gone.
+    pub async fn kill(mut self) -> io::Result<Vec<String>> {
+        self.child.kill().await?;
+        Ok(self.output())
+    }
+
+    /// Asks it to end, as Ctrl-C does, and waits for its exit code.
+    pub async fn interrupt(mut self) -> io::Result<(Option<i32>, Vec<String>)> {
+        if let Some(pid) = self.child.id() {
+            let killed = Command::new("kill").args(["-INT", &pid.to_string()]).status().await?;
+            if !killed.success() {
+                return Err(io::Error::other("cannot signal the process"));
+            }
+        }
+        let status = self.child.wait().await?;
+        Ok((status.code(), self.output()))
+    }
+
+    /// Waits for it to end by itself.
+    pub async fn wait(mut self) -> io::Result<(Option<i32>, Vec<String>)> {
+        let status = self.child.wait().await?;
+        Ok((status.code(), self.output()))
+    }
+
+    /// What it has written so far.
+    pub fn output(&self) -> Vec<String> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+async fn keep(output: impl AsyncRead + Unpin, lines: Arc<Mutex<Vec<String>>>) {
+    let mut reader = BufReader::new(output).lines();
+    while let Ok(Some(line)) = reader.next_line().await {
+        lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    }
+}
