@@ -6,7 +6,7 @@ mod process;
 
 pub use audit::{Audit, audit_streams};
 pub use client::Client;
-pub use process::{Process, free_block, program};
+pub use process::{PortBlock, Process, program};
 
 use std::time::Duration;
 

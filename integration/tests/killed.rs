@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use integration::harness::{Client, Process, audit_streams, free_block, program, until};
+use integration::harness::{Client, PortBlock, Process, audit_streams, program, until};
 use machine::Status;
 use serde_json::Value;
 use service::embedded::Embedded;
@@ -50,7 +50,8 @@ fn engine_turns(data: &Path, game: &str) -> Vec<u64> {
 async fn the_games_go_on_and_nothing_is_lost_or_doubled() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let data = folder.path().join("demo.redb");
-    let address = free_block(230);
+    let ports = PortBlock::take();
+    let address = ports.first();
     let (listen, gm) = (address.to_string(), Client::new(address));
     let mut turns_seen: BTreeMap<String, u64> = BTreeMap::new();
     for kill in 0..KILLS {

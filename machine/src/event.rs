@@ -31,6 +31,8 @@ pub enum Event {
         version: EngineVersion,
         /// Its image.
         image_ref: ImageRef,
+        /// Whether it honours `expected_turn`.
+        turn_guard: bool,
     },
     /// An administrator wants Game Master to find out where the engine stands.
     Reconcile,
@@ -40,6 +42,11 @@ pub enum Event {
     WorkLeaseExpired,
     /// The lease of the question to Runtime Manager, or the drain deadline, ran out.
     PendingLeaseExpired,
+    /// The process that asked the question with this ticket is known to be gone: its successor says
+    /// so when it starts, and need not wait for the lease. SUBTLE: it names the one question. Said of
+    /// "whatever is leased to me", and decided anew after a conflict, it would fence off a question
+    /// that was asked meanwhile.
+    Abandoned(Ticket),
     /// It is time to ask an unwell engine again.
     RetryDue,
     /// The debounce window ended with something unpublished.

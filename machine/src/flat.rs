@@ -99,6 +99,8 @@ pub struct FlatPending {
     pub patch_version: Option<EngineVersion>,
     /// For a patch.
     pub patch_image_ref: Option<ImageRef>,
+    /// For a patch.
+    pub patch_turn_guard: Option<bool>,
     /// The operation it belongs to.
     pub operation: OperationId,
     /// While a stop drains.
@@ -192,10 +194,10 @@ fn flat_work(life: &Life) -> Option<FlatWork> {
 }
 
 fn flat_pending(pending: &Pending) -> FlatPending {
-    let (stop_reason, patch_version, patch_image_ref) = match &pending.what {
-        PendingKind::Stop { reason } => (Some(reason.clone()), None, None),
-        PendingKind::Patch { version, image_ref } => {
-            (None, Some(version.clone()), Some(image_ref.clone()))
+    let (stop_reason, patch_version, patch_image_ref, patch_turn_guard) = match &pending.what {
+        PendingKind::Stop { reason } => (Some(reason.clone()), None, None, None),
+        PendingKind::Patch { version, image_ref, turn_guard } => {
+            (None, Some(version.clone()), Some(image_ref.clone()), Some(*turn_guard))
         }
     };
     let operation = pending.operation;
@@ -203,6 +205,7 @@ fn flat_pending(pending: &Pending) -> FlatPending {
         stop_reason,
         patch_version,
         patch_image_ref,
+        patch_turn_guard,
         operation,
         drain_until: None,
         attempt: None,
@@ -337,11 +340,14 @@ fn life_of(flat: &FlatRuntime) -> Result<Life, Inconsistent> {
 }
 
 fn pending_of(flat: &FlatPending) -> Result<Pending, Inconsistent> {
-    let what = match (&flat.stop_reason, &flat.patch_version, &flat.patch_image_ref) {
-        (Some(reason), None, None) => PendingKind::Stop { reason: reason.clone() },
-        (None, Some(version), Some(image_ref)) => {
-            PendingKind::Patch { version: version.clone(), image_ref: image_ref.clone() }
-        }
+    let patch = (&flat.patch_version, &flat.patch_image_ref, flat.patch_turn_guard);
+    let what = match (&flat.stop_reason, patch) {
+        (Some(reason), (None, None, None)) => PendingKind::Stop { reason: reason.clone() },
+        (None, (Some(version), Some(image_ref), Some(turn_guard))) => PendingKind::Patch {
+            version: version.clone(),
+            image_ref: image_ref.clone(),
+            turn_guard,
+        },
         _ => return Err(Inconsistent("pending is neither a stop nor a patch")),
     };
     let state = match (flat.drain_until, flat.attempt, &flat.owner, flat.expires_at) {

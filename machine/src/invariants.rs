@@ -1,7 +1,7 @@
 //! What must hold of a record, and of each commit. One place: the stores call it before they write,
 //! the simulation and the model in every state they reach.
 
-use crate::record::{Life, Pending, PendingState, Runtime, Status, Work};
+use crate::record::{Life, Pending, PendingKind, PendingState, Runtime, Status, Work};
 
 /// A rule that is broken: a bug, never bad input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +39,11 @@ impl Runtime {
             Some(Pending { state: PendingState::Draining { .. }, .. }) => true,
             None => false,
         };
+        hold(
+            "only_listed_transitions",
+            !draining || self.pending().is_some_and(|p| matches!(p.what, PendingKind::Stop { .. })),
+            "something else than a stop drains",
+        )?;
         hold(
             "never_stuck",
             !draining || matches!(self.life, Life::Generating { .. }),
@@ -103,6 +108,27 @@ pub fn check_commit(before: Option<&Runtime>, after: Option<&Runtime>) -> Result
         "fenced_reply_changes_nothing",
         after.attempt >= before.attempt,
         "an attempt number is handed out again",
+    )?;
+    let work = |rt: &Runtime| rt.work().map(|work| work.attempt);
+    let asked = |rt: &Runtime| {
+        rt.pending().and_then(|pending| match pending.state {
+            PendingState::Asked { attempt, .. } => Some(attempt),
+            PendingState::Draining { .. } => None,
+        })
+    };
+    let is_new = |was: Option<u64>, is: Option<u64>| {
+        is.is_none() || is == was || is.is_some_and(|attempt| attempt > before.attempt)
+    };
+    hold(
+        "fenced_reply_changes_nothing",
+        is_new(work(before), work(after)) && is_new(asked(before), asked(after)),
+        "a question is asked under a number that was used before",
+    )?;
+    hold(
+        "stopped_is_final",
+        from != Some(Status::Stopped)
+            || (before.life == after.life && before.current_turn == after.current_turn),
+        "a stopped record changes in more than its health",
     )?;
     hold(
         "health_events_once_in_order",

@@ -275,6 +275,8 @@ pub enum PendingKind {
         version: EngineVersion,
         /// Its image.
         image_ref: ImageRef,
+        /// Whether it honours `expected_turn`.
+        turn_guard: bool,
     },
 }
 

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use machine::Event;
+use machine::record::{Lease, PendingState};
+use machine::{Event, Ticket};
 use net::{ClientLimits, HttpClient, Net};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -152,16 +153,15 @@ impl App {
         left.sort();
         for game in left {
             let Some(runtime) = self.store.load(&game).await? else { continue };
-            let ours = |lease: &machine::record::Lease| lease.owner == self.settings.instance;
-            if runtime.work().is_some_and(|work| ours(&work.lease)) {
-                self.abandon(&game, Event::WorkLeaseExpired).await;
-            }
-            let asked = runtime.pending().is_some_and(|pending| match &pending.state {
-                machine::record::PendingState::Asked { lease, .. } => ours(lease),
-                machine::record::PendingState::Draining { .. } => false,
+            let of = |attempt| Ticket { incarnation: runtime.incarnation, attempt };
+            let ours = |lease: &Lease| lease.owner == self.settings.instance;
+            let work = runtime.work().filter(|work| ours(&work.lease)).map(|w| of(w.attempt));
+            let asked = runtime.pending().and_then(|pending| match &pending.state {
+                PendingState::Asked { attempt, lease } => ours(lease).then(|| of(*attempt)),
+                PendingState::Draining { .. } => None,
             });
-            if asked {
-                self.abandon(&game, Event::PendingLeaseExpired).await;
+            for ticket in work.into_iter().chain(asked) {
+                self.abandon(&game, Event::Abandoned(ticket)).await;
             }
         }
         Ok(())

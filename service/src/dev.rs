@@ -87,6 +87,8 @@ pub enum DevError {
     NotLoopback,
     #[error("cannot make the folder {path}: {error}")]
     Folder { path: PathBuf, error: std::io::Error },
+    #[error("cannot make a temporary folder: {0}")]
+    Temporary(std::io::Error),
     #[error("cannot find this program: {0}")]
     Program(std::io::Error),
     #[error("cannot find a free port: {0}")]
@@ -113,6 +115,11 @@ struct Layout {
     lobby: SocketAddr,
     rtm: SocketAddr,
     folder: Option<PathBuf>,
+    /// Where the engines keep their games, as a container keeps its files when its process is
+    /// started again.
+    engines: PathBuf,
+    /// That place, where nothing is to be kept: gone when this is dropped.
+    _passing: Option<tempfile::TempDir>,
 }
 
 impl Layout {
@@ -121,13 +128,25 @@ impl Layout {
             return Err(DevError::NotLoopback);
         }
         let folder = args.data.as_deref().map(folder_beside).transpose()?;
-        let next = |n: u16| match args.listen.port().checked_add(n) {
-            Some(port) if args.listen.port() > 0 => {
-                Ok(SocketAddr::new(args.listen.ip(), port))
+        let (engines, passing) = match &folder {
+            Some(folder) => (folder.join("engines"), None),
+            None => {
+                let temporary = tempfile::tempdir().map_err(DevError::Temporary)?;
+                (temporary.path().to_owned(), Some(temporary))
             }
+        };
+        let next = |n: u16| match args.listen.port().checked_add(n) {
+            Some(port) if args.listen.port() > 0 => Ok(SocketAddr::new(args.listen.ip(), port)),
             _ => free_address(args.listen).map_err(DevError::Port),
         };
-        Ok(Self { gm: next(0)?, lobby: next(1)?, rtm: next(2)?, folder })
+        Ok(Self {
+            gm: next(0)?,
+            lobby: next(1)?,
+            rtm: next(2)?,
+            folder,
+            engines,
+            _passing: passing,
+        })
     }
 
     fn file(&self, name: &str) -> Option<PathBuf> {
@@ -232,7 +251,7 @@ async fn start_neighbours(
     let launcher = Arc::new(ProcessLauncher::new(program, vec!["engine".into()]));
     let mut config = RtmConfig::new(layout.rtm);
     config.state_file = layout.file("rtm.json");
-    config.engine_state_dir = layout.file("engines");
+    config.engine_state_dir = Some(layout.engines.clone());
     config.engine_ports = engine_ports(layout.gm);
     config.engine.turn_limit = Some(args.turn_limit);
     config.engine.turn_latency = Duration::from_millis(args.turn_latency_ms);

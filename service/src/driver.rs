@@ -372,12 +372,7 @@ impl Driver {
 
     /// Records an outcome. Where the store stays silent, the lease of the question runs out and
     /// somebody asks the engine: nothing is lost, it only takes longer.
-    async fn record(
-        &self,
-        game: &GameId,
-        outcome: &Event,
-        took: Duration,
-    ) -> Vec<machine::Effect> {
+    async fn record(&self, game: &GameId, outcome: &Event, took: Duration) -> Vec<machine::Effect> {
         let operation = OperationId(self.parts.entropy.uuid());
         let origin = &Origin::SELF;
         let cause = Cause { game, event: outcome, operation, origin, took: Some(took) };
@@ -433,6 +428,7 @@ fn name_of(event: &Event) -> &'static str {
         Event::Health(_) => "health",
         Event::WorkLeaseExpired => "work_lease_expired",
         Event::PendingLeaseExpired => "pending_lease_expired",
+        Event::Abandoned(_) => "abandoned",
         Event::RetryDue => "retry_due",
         Event::SummaryDue => "summary_due",
         Event::InitDone(..) => "init_done",

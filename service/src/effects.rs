@@ -25,7 +25,9 @@ impl Effects {
             Call::Turn { endpoint, expected_turn } => {
                 Event::TurnDone(ticket, self.engine.turn(endpoint, *expected_turn).await)
             }
-            Call::Probe { endpoint } => Event::ProbeDone(ticket, self.engine.status(endpoint).await),
+            Call::Probe { endpoint } => {
+                Event::ProbeDone(ticket, self.engine.status(endpoint).await)
+            }
             Call::Stop { reason } => {
                 Event::StopDone(ticket, self.rtm.stop(&effect.game_id, reason).await)
             }

@@ -5,15 +5,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use machine::{
-    EngineVersion, Event, GameId, Incarnation, Life, Registration, Runtime, Schedule, Status, UserId,
+    EngineVersion, Event, GameId, Incarnation, Life, Registration, Runtime, Schedule, Status,
+    UserId,
 };
 
 use crate::app::App;
 use crate::error::ServiceError;
 use crate::http::{Api, PlayerRequest, Readiness, RegisterRequest};
-use crate::ports::{
-    EngineVersionRow, MembershipStatus, NewVersion, Origin, PlayerCall,
-};
+use crate::ports::{EngineVersionRow, MembershipStatus, NewVersion, Origin, PlayerCall};
 
 #[async_trait]
 impl Api for App {
@@ -23,9 +22,8 @@ impl Api for App {
         request: RegisterRequest,
         origin: Origin,
     ) -> Result<Arc<Runtime>, ServiceError> {
-        let schedule =
-            Schedule::parse(&request.turn_schedule, self.settings.schedule_resolution)
-                .map_err(|e| ServiceError::InvalidRequest(format!("turn_schedule: {e}")))?;
+        let schedule = Schedule::parse(&request.turn_schedule, self.settings.schedule_resolution)
+            .map_err(|e| ServiceError::InvalidRequest(format!("turn_schedule: {e}")))?;
         self.check_engine_address(&request).await?;
         // A deprecated version is good for a game whose start is under way; Lobby is told of the
         // deprecation when it asks for the image.

@@ -23,18 +23,44 @@ pub fn program() -> PathBuf {
     }
 }
 
-/// The first of `count` neighbouring free ports on loopback, below those the system hands out.
-///
-/// # Panics
-/// Where there are none.
-#[expect(clippy::expect_used, reason = "a test cannot go on without it")]
-pub fn free_block(count: u16) -> SocketAddr {
-    // Tests run at the same time: each process begins its search elsewhere.
-    let begin = 10_000 + u16::try_from(std::process::id() % 50).unwrap_or(0) * 400;
-    let starts = (0..50u16).map(|n| 10_000 + (begin - 10_000 + n * 400) % 20_000);
-    let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let free = |first: &u16| (0..count).all(|n| TcpListener::bind(address(first + n)).is_ok());
-    address(starts.into_iter().find(free).expect("a block of free ports"))
+/// A run of neighbouring free ports on loopback, below those the system hands out, kept from other
+/// tests for as long as this lives.
+pub struct PortBlock {
+    first: SocketAddr,
+    _guard: TcpListener,
+}
+
+impl PortBlock {
+    /// Ports in a block.
+    const SIZE: u16 = 250;
+    /// Where the blocks begin, and how many there are.
+    const BLOCKS: (u16, u16) = (10_000, 80);
+
+    /// Takes a block that nobody uses.
+    ///
+    /// # Panics
+    /// Where there is none.
+    #[expect(clippy::expect_used, reason = "a test cannot go on without it")]
+    pub fn take() -> Self {
+        let (begin, count) = Self::BLOCKS;
+        // Processes of one test run begin their search apart.
+        let apart = u16::try_from(std::process::id() % u32::from(count)).unwrap_or(0);
+        let starts = (0..count).map(|n| begin + (apart + n) % count * Self::SIZE);
+        let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let take = |start: u16| {
+            // Whoever holds the first port has the block; the others must be free of strangers.
+            let guard = TcpListener::bind(address(start)).ok()?;
+            let free = |port: &u16| TcpListener::bind(address(*port)).is_ok();
+            let all = (start + 1..start + Self::SIZE).all(|port| free(&port));
+            all.then(|| Self { first: address(start + 1), _guard: guard })
+        };
+        starts.into_iter().find_map(take).expect("a block of free ports")
+    }
+
+    /// The first port that may be used.
+    pub fn first(&self) -> SocketAddr {
+        self.first
+    }
 }
 
 /// A child process whose output is kept. Killed when dropped.

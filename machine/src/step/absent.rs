@@ -20,7 +20,8 @@ pub(super) fn step(event: &Event, cx: &Context<'_>) -> Result<Verdict, Rejection
         | Event::PendingLeaseExpired
         | Event::RetryDue
         | Event::SummaryDue => Err(Rejection::Ignored(Ignored::Absent)),
-        Event::InitDone(..)
+        Event::Abandoned(_)
+        | Event::InitDone(..)
         | Event::TurnDone(..)
         | Event::ProbeDone(..)
         | Event::StopDone(..)

@@ -58,12 +58,11 @@ pub(super) fn stop(
     Ok(d.commit())
 }
 
-/// A patch keeps `major.minor`.
+/// A patch keeps `major.minor`. Whether the engine honours `expected_turn` may change with it.
 pub(super) fn patch(
     rt: &Runtime,
     pending: Option<&Pending>,
-    version: &EngineVersion,
-    image_ref: &ImageRef,
+    (version, image_ref, turn_guard): (&EngineVersion, &ImageRef, bool),
     cx: &Context<'_>,
 ) -> Result<Verdict, Rejection> {
     nothing_pending(pending)?;
@@ -75,7 +74,8 @@ pub(super) fn patch(
     }
     let mut d = Draft::of(rt, cx);
     let operation = d.open(OperationKind::Patch, None);
-    let what = PendingKind::Patch { version: version.clone(), image_ref: image_ref.clone() };
+    let what =
+        PendingKind::Patch { version: version.clone(), image_ref: image_ref.clone(), turn_guard };
     let state = ask(&mut d, &what);
     d.set_pending(Some(Pending { what, operation, state }));
     Ok(d.commit())
@@ -119,11 +119,24 @@ pub(super) fn lease_expired(
     if ends_at > cx.now {
         return Err(Rejection::Ignored(Ignored::NotDue));
     }
+    Ok(ask_again(rt, pending, cx))
+}
+
+/// The process that asked Runtime Manager is gone.
+pub(super) fn abandoned(
+    rt: &Runtime,
+    ticket: Ticket,
+    cx: &Context<'_>,
+) -> Result<Verdict, Rejection> {
+    Ok(ask_again(rt, answered(rt, ticket)?, cx))
+}
+
+fn ask_again(rt: &Runtime, pending: &Pending, cx: &Context<'_>) -> Verdict {
     let mut d = Draft::of(rt, cx);
     d.note(OperationKind::Recovery, Outcome::Succeeded);
     let state = ask(&mut d, &pending.what);
     d.set_pending(Some(Pending { state, ..pending.clone() }));
-    Ok(d.commit())
+    d.commit()
 }
 
 /// Runtime Manager's answer to a stop.
@@ -158,7 +171,7 @@ pub(super) fn patch_done(
     cx: &Context<'_>,
 ) -> Result<Verdict, Rejection> {
     let pending = answered(rt, ticket)?;
-    let PendingKind::Patch { version, image_ref } = &pending.what else {
+    let PendingKind::Patch { version, image_ref, turn_guard } = &pending.what else {
         return Err(Rejection::Stale);
     };
     let mut d = Draft::of(rt, cx);
@@ -169,6 +182,7 @@ pub(super) fn patch_done(
     d.close(pending.operation, Outcome::Succeeded);
     d.next.engine.version = version.clone();
     d.next.engine.image_ref = image_ref.clone();
+    d.next.engine.turn_guard = *turn_guard;
     if d.next.engine.container_id.replace(container.clone()).as_ref() != Some(container) {
         d.next.health.summary = Summary::Unknown;
     }
@@ -196,5 +210,9 @@ fn refused(mut d: Draft<'_>, pending: &Pending, failure: &RtmFailure) -> Verdict
     d.close(pending.operation, Outcome::Failed(failure.clone()));
     d.next.last_failure = Some(failure);
     d.set_pending(None);
+    // A container that went down meanwhile was held to be Runtime Manager's doing; it is not.
+    if d.next.health.summary.means_down() && !matches!(d.next.life, Life::Unreachable { .. }) {
+        super::health::lose_engine(&mut d);
+    }
     d.commit()
 }

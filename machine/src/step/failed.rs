@@ -20,14 +20,17 @@ pub(super) fn step(
         Event::Register(_) => Err(Rejection::Conflict(Conflict::AlreadyRegistered)),
         Event::Force => force(rt, clock, repair, pending, cx),
         Event::Stop { reason } => admin::stop(rt, pending, reason, Drain::AtOnce, cx),
-        Event::Patch { version, image_ref } => admin::patch(rt, pending, version, image_ref, cx),
+        Event::Patch { version, image_ref, turn_guard } => {
+            admin::patch(rt, pending, (version, image_ref, *turn_guard), cx)
+        }
         Event::Reconcile => repair::reconcile(rt, repair, pending, cx),
         Event::ProbeDone(ticket, result) => {
             repair::answered(rt, clock, pending, *ticket, result, cx)
         }
         Event::WorkLeaseExpired => repair::lease_expired(rt, repair, cx),
+        Event::Abandoned(ticket) => repair::abandoned(rt, repair, *ticket, cx),
         Event::RetryDue => repair::retry_due(rt, repair, pending, cx),
-        Event::Health(report) => health::container_report(rt, clock, pending, report, cx),
+        Event::Health(report) => health::container_report(rt, pending, report, cx),
         Event::SummaryDue => health::summary_due(rt, cx),
         Event::StopDone(ticket, result) => admin::stop_done(rt, *ticket, result, cx),
         Event::PatchDone(ticket, result) => admin::patch_done(rt, *ticket, result, cx),

@@ -18,7 +18,8 @@ pub(super) fn step(event: &Event) -> Result<Verdict, Rejection> {
         | Event::PendingLeaseExpired
         | Event::RetryDue
         | Event::SummaryDue => Err(Rejection::Ignored(Ignored::Status)),
-        Event::InitDone(..)
+        Event::Abandoned(_)
+        | Event::InitDone(..)
         | Event::TurnDone(..)
         | Event::ProbeDone(..)
         | Event::StopDone(..)

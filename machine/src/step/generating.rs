@@ -44,7 +44,11 @@ pub(super) fn step(
         },
         Event::InitDone(..) => Err(Rejection::Stale),
         Event::WorkLeaseExpired => lease_expired(rt, turn, pending, cx),
-        Event::Health(report) => health::container_report(rt, turn.clock, pending, report, cx),
+        Event::Abandoned(ticket) if rt.work_matches(*ticket) => {
+            Ok(abandoned(rt, turn, pending, cx))
+        }
+        Event::Abandoned(ticket) => admin::abandoned(rt, *ticket, cx),
+        Event::Health(report) => health::container_report(rt, pending, report, cx),
         Event::SummaryDue => health::summary_due(rt, cx),
         Event::StopDone(ticket, result) => admin::stop_done(rt, *ticket, result, cx),
         Event::PatchDone(ticket, result) => admin::patch_done(rt, *ticket, result, cx),
@@ -176,9 +180,19 @@ fn lease_expired(
     if turn.work.lease.expires_at > cx.now {
         return Err(Rejection::Ignored(Ignored::NotDue));
     }
+    Ok(abandoned(rt, turn, pending, cx))
+}
+
+/// Whoever asked is gone: fence it off, and find the truth by asking.
+fn abandoned(
+    rt: &Runtime,
+    turn: &Turn<'_>,
+    pending: Option<&Pending>,
+    cx: &Context<'_>,
+) -> Verdict {
     let mut d = Draft::of(rt, cx);
     d.note(OperationKind::Recovery, Outcome::Succeeded);
-    Ok(ask_where_it_stands(d, turn, pending))
+    ask_where_it_stands(d, turn, pending)
 }
 
 fn ask_where_it_stands(mut d: Draft<'_>, turn: &Turn<'_>, pending: Option<&Pending>) -> Verdict {

@@ -5,7 +5,7 @@ use super::{Context, Verdict};
 use crate::audit::{OperationKind, Outcome};
 use crate::event::HealthReport;
 use crate::failure::{Failure, FailureCode};
-use crate::record::{Life, Pending, Repair, Runtime, Summary, TurnClock};
+use crate::record::{Life, Pending, Repair, Runtime, Summary};
 use crate::rejection::{Ignored, Rejection};
 
 /// Whether a change of the summary alone is told to the world.
@@ -48,7 +48,9 @@ pub(super) fn summary_only(
     cx: &Context<'_>,
 ) -> Result<Verdict, Rejection> {
     check(rt, report, cx)?;
-    if report.summary == rt.health.summary {
+    // SUBTLE: a repeated end moves the cursor all the same. Passed over, it would count when it is
+    // delivered again after the engine came back. What repeats that all is well can do no harm.
+    if report.summary == rt.health.summary && !report.summary.means_down() {
         return Err(Rejection::Ignored(Ignored::NothingNew));
     }
     let mut d = Draft::of(rt, cx);
@@ -72,28 +74,35 @@ pub(super) fn record(d: &mut Draft<'_>, report: &HealthReport) {
 /// only the summary changes.
 pub(super) fn container_report(
     rt: &Runtime,
-    clock: TurnClock,
     pending: Option<&Pending>,
     report: &HealthReport,
     cx: &Context<'_>,
 ) -> Result<Verdict, Rejection> {
-    check(rt, report, cx)?;
     if pending.is_some() || !report.summary.means_down() {
         return summary_only(rt, report, Voice::Published, cx);
     }
-    let failure = Failure::new(
-        FailureCode::EngineUnreachable,
-        format!("the engine's container is down: {}", report.summary.as_str()),
-    );
+    check(rt, report, cx)?;
     let mut d = Draft::of(rt, cx);
     record(&mut d, report);
-    d.abandon(rt.work(), Outcome::Failed(failure.clone()));
-    d.next.last_failure = Some(failure);
-    let retry_at = Some(cx.now + cx.policy.retry_delay(d.next.tries));
-    d.next.life =
-        Life::Unreachable { clock, repair: Repair { probe: None, retry_at }, pending: None };
-    d.snapshot();
+    lose_engine(&mut d);
     Ok(d.commit())
+}
+
+/// A game that was started has no engine any more; it is asked after now and then.
+pub(super) fn lose_engine(d: &mut Draft<'_>) {
+    let Some(clock) = d.next.clock() else { return };
+    let summary = d.next.health.summary.as_str();
+    let failure = Failure::new(
+        FailureCode::EngineUnreachable,
+        format!("the engine's container is down: {summary}"),
+    );
+    let work = d.next.work().cloned();
+    d.abandon(work.as_ref(), Outcome::Failed(failure.clone()));
+    d.next.last_failure = Some(failure);
+    let retry_at = Some(d.cx.now + d.cx.policy.retry_delay(d.next.tries));
+    let repair = Repair { probe: None, retry_at };
+    d.next.life = Life::Unreachable { clock, repair, pending: None };
+    d.snapshot();
 }
 
 /// Publishes a summary that differs from the one last published, where the debounce window allows;

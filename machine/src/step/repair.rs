@@ -56,8 +56,7 @@ pub(super) fn retry_due(
     Ok(ask(d, None, OperationKind::Retry))
 }
 
-/// The asker is gone: fence it off and ask again. A failed game that was asked often enough waits
-/// for an operator instead; an unreachable engine is asked without end.
+/// The lease of the question ran out.
 pub(super) fn lease_expired(
     rt: &Runtime,
     repair: &Repair,
@@ -69,6 +68,25 @@ pub(super) fn lease_expired(
     if work.lease.expires_at > cx.now {
         return Err(Rejection::Ignored(Ignored::NotDue));
     }
+    Ok(ask_again(rt, work, cx))
+}
+
+/// The process that asked the engine, or Runtime Manager, is gone.
+pub(super) fn abandoned(
+    rt: &Runtime,
+    repair: &Repair,
+    ticket: Ticket,
+    cx: &Context<'_>,
+) -> Result<Verdict, Rejection> {
+    match &repair.probe {
+        Some(work) if rt.work_matches(ticket) => Ok(ask_again(rt, work, cx)),
+        Some(_) | None => admin::abandoned(rt, ticket, cx),
+    }
+}
+
+/// The asker is gone: fence it off and ask again. A failed game that was asked often enough waits
+/// for an operator instead; an unreachable engine is asked without end.
+fn ask_again(rt: &Runtime, work: &Work, cx: &Context<'_>) -> Verdict {
     let mut d = Draft::of(rt, cx);
     d.note(OperationKind::Recovery, Outcome::Succeeded);
     let exhausted = matches!(rt.life, Life::Failed { .. }) && rt.tries >= cx.policy.max_tries;
@@ -83,7 +101,7 @@ pub(super) fn lease_expired(
         Some(d.probe(work.operation))
     };
     set_repair(&mut d, Repair { probe, retry_at: None });
-    Ok(d.commit())
+    d.commit()
 }
 
 /// What the engine says of itself.
@@ -122,6 +140,11 @@ pub(super) fn answered(
     d.next.player_turn_stats = stats;
     if state.finished {
         return Ok(turn::finish(d, pending));
+    }
+    // An outage says nothing of how the next turn will fare. Out of a failed generation the count
+    // stays until a turn succeeds, or a turn that always fails would be tried without end.
+    if matches!(rt.life, Life::Unreachable { .. }) {
+        d.next.tries = 0;
     }
     // `next_generation_at` stays: where it passed meanwhile, one turn is due at once.
     d.next.life = Life::Running { clock, pending: pending.cloned() };

@@ -20,15 +20,18 @@ pub(super) fn step(
         Event::Tick => tick(rt, clock, pending, cx),
         Event::Force => force(rt, clock, pending, cx),
         Event::Stop { reason } => admin::stop(rt, pending, reason, Drain::AtOnce, cx),
-        Event::Patch { version, image_ref } => admin::patch(rt, pending, version, image_ref, cx),
+        Event::Patch { version, image_ref, turn_guard } => {
+            admin::patch(rt, pending, (version, image_ref, *turn_guard), cx)
+        }
         Event::Reconcile => {
             admin::nothing_pending(pending)?;
             Ok(Verdict::Unchanged)
         }
-        Event::Health(report) => health::container_report(rt, clock, pending, report, cx),
+        Event::Health(report) => health::container_report(rt, pending, report, cx),
         Event::SummaryDue => health::summary_due(rt, cx),
         Event::StopDone(ticket, result) => admin::stop_done(rt, *ticket, result, cx),
         Event::PatchDone(ticket, result) => admin::patch_done(rt, *ticket, result, cx),
+        Event::Abandoned(ticket) => admin::abandoned(rt, *ticket, cx),
         Event::PendingLeaseExpired => admin::lease_expired(rt, pending, cx),
         Event::WorkLeaseExpired | Event::RetryDue => Err(Rejection::Ignored(Ignored::Status)),
         Event::InitDone(..) | Event::TurnDone(..) | Event::ProbeDone(..) => Err(Rejection::Stale),
@@ -65,7 +68,7 @@ fn force(
     cx: &Context<'_>,
 ) -> Result<Verdict, Rejection> {
     admin::nothing_pending(pending)?;
-    // The next regular turn has not been tried, even where it is due: it is the one replaced.
+    // The next regular turn is the one replaced, be it due already or, after an outage, tried before.
     let skip = clock.skip.or(Some(clock.next_generation_at));
     let clock = TurnClock { skip, ..clock };
     Ok(begin_turn(rt, clock, Trigger::Force, OperationKind::Force, cx))

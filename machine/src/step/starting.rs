@@ -38,6 +38,8 @@ pub(super) fn step(
         Event::PatchDone(..) => Err(Rejection::Stale),
         Event::Health(report) => health::summary_only(rt, report, Voice::Silent, cx),
         Event::WorkLeaseExpired => lease_expired(rt, pending, cx),
+        Event::Abandoned(ticket) if rt.work_matches(*ticket) => Ok(abandoned(rt, pending, cx)),
+        Event::Abandoned(ticket) => admin::abandoned(rt, *ticket, cx),
         Event::PendingLeaseExpired => admin::lease_expired(rt, pending, cx),
         Event::Tick | Event::RetryDue | Event::SummaryDue => {
             Err(Rejection::Ignored(Ignored::Status))
@@ -170,7 +172,11 @@ fn lease_expired(
     if rt.work().is_none_or(|work| work.lease.expires_at > cx.now) {
         return Err(Rejection::Ignored(Ignored::NotDue));
     }
+    Ok(abandoned(rt, pending, cx))
+}
+
+fn abandoned(rt: &Runtime, pending: Option<&Pending>, cx: &Context<'_>) -> Verdict {
     let message = "the initialisation was abandoned; register again";
     let failure = Failure::new(FailureCode::StartInterrupted, message);
-    Ok(roll_back(Draft::of(rt, cx), pending, failure))
+    roll_back(Draft::of(rt, cx), pending, failure)
 }

@@ -19,7 +19,8 @@ pub(super) fn step(rt: &Runtime, event: &Event, cx: &Context<'_>) -> Result<Verd
         | Event::PendingLeaseExpired
         | Event::RetryDue
         | Event::SummaryDue => Err(Rejection::Ignored(Ignored::Status)),
-        Event::InitDone(..)
+        Event::Abandoned(_)
+        | Event::InitDone(..)
         | Event::TurnDone(..)
         | Event::ProbeDone(..)
         | Event::StopDone(..)

@@ -24,12 +24,15 @@ pub(super) fn step(
             Err(Rejection::NotRunning(Status::EngineUnreachable))
         }
         Event::Stop { reason } => admin::stop(rt, pending, reason, Drain::AtOnce, cx),
-        Event::Patch { version, image_ref } => admin::patch(rt, pending, version, image_ref, cx),
+        Event::Patch { version, image_ref, turn_guard } => {
+            admin::patch(rt, pending, (version, image_ref, *turn_guard), cx)
+        }
         Event::Reconcile => repair::reconcile(rt, repair, pending, cx),
         Event::ProbeDone(ticket, result) => {
             repair::answered(rt, clock, pending, *ticket, result, cx)
         }
         Event::WorkLeaseExpired => repair::lease_expired(rt, repair, cx),
+        Event::Abandoned(ticket) => repair::abandoned(rt, repair, *ticket, cx),
         Event::RetryDue => repair::retry_due(rt, repair, pending, cx),
         Event::Health(report) => container_report(rt, repair, pending, report, cx),
         Event::SummaryDue => health::summary_due(rt, cx),

@@ -32,7 +32,7 @@ pub(crate) fn stop() -> Event {
 
 pub(crate) fn patch(version: &str) -> Event {
     let image_ref = parse(&format!("registry/engine:{version}"));
-    Event::Patch { version: parse(version), image_ref }
+    Event::Patch { version: parse(version), image_ref, turn_guard: true }
 }
 
 /// The next entry of the health stream, about the container on record; `probe_failed` for the third
@@ -116,6 +116,11 @@ pub(crate) fn patch_failed(refused: bool) -> Event {
     Event::PatchDone(ticket(RTM), Err(RtmFailure { refused, message: "so it said".into() }))
 }
 
+/// The process that asked this question is gone.
+pub(crate) fn abandoned(attempt: u64) -> Event {
+    Event::Abandoned(ticket(attempt))
+}
+
 /// One event of each kind: the outcomes as good as they can be.
 pub(crate) fn one_of_each() -> Vec<Event> {
     let mut events = vec![
@@ -135,6 +140,7 @@ pub(crate) fn one_of_each() -> Vec<Event> {
         probe_done(Ok(standing(5))),
         stop_done(),
         patch_done("c2"),
+        abandoned(WORK),
     ];
     events.sort_by_key(number);
     assert!(events.iter().enumerate().all(|(at, event)| number(event) == at), "one of each");
@@ -161,5 +167,6 @@ pub(crate) fn number(event: &Event) -> usize {
         Event::ProbeDone(..) => 13,
         Event::StopDone(..) => 14,
         Event::PatchDone(..) => 15,
+        Event::Abandoned(_) => 16,
     }
 }

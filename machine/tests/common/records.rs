@@ -6,8 +6,8 @@ use machine::record::{
     TurnClock, TurnStage, Work,
 };
 use machine::{
-    EngineState, Incarnation, Life, Member, PlayerStats, Policy, Resolution, Roster, Runtime,
-    Schedule, StreamId, Summary, Timestamp,
+    EngineState, Failure, FailureCode, Incarnation, Life, Member, PlayerStats, Policy, Resolution,
+    Roster, Runtime, Schedule, StreamId, Summary, Timestamp,
 };
 use uuid::Uuid;
 
@@ -194,6 +194,7 @@ pub(crate) trait But: Sized {
         let what = PendingKind::Patch {
             version: parse("1.4.3"),
             image_ref: parse("registry/engine:1.4.3"),
+            turn_guard: true,
         };
         self.with_pending(what, PendingState::Asked { attempt: RTM, lease: lease("12:32") })
     }
@@ -225,6 +226,12 @@ pub(crate) trait But: Sized {
 
     fn announced(self, turn: u32) -> Self {
         self.change(|rt| rt.failure_announced_for = Some(turn))
+    }
+
+    /// With a failure on record.
+    fn ailing(self) -> Self {
+        let failure = Failure::new(FailureCode::EngineUnreachable, "it was silent");
+        self.change(|rt| rt.last_failure = Some(failure))
     }
 
     /// Heard and published.

@@ -44,7 +44,8 @@ fn ticket_of(event: &Event) -> Option<Ticket> {
         | Event::TurnDone(ticket, _)
         | Event::ProbeDone(ticket, _)
         | Event::StopDone(ticket, _)
-        | Event::PatchDone(ticket, _) => Some(*ticket),
+        | Event::PatchDone(ticket, _)
+        | Event::Abandoned(ticket) => Some(*ticket),
         Event::Register(_)
         | Event::Tick
         | Event::Force

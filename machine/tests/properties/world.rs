@@ -231,6 +231,15 @@ impl World {
         }
     }
 
+    /// The caller is gone, and its successor says so at once.
+    pub(crate) fn restart(&mut self, which: usize) {
+        if !self.calls.is_empty() {
+            let which = which % self.calls.len();
+            self.calls[which].heard = false;
+            let _ = self.give(&Event::Abandoned(self.calls[which].effect.ticket));
+        }
+    }
+
     /// A call is never made.
     pub(crate) fn lose(&mut self, which: usize) {
         if !self.calls.is_empty() {

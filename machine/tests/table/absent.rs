@@ -3,8 +3,8 @@
 use machine::{Event, Summary};
 
 use crate::common::events::{
-    health, init_done, patch, patch_done, probe_done, register, standing, stop, stop_done,
-    turn_done,
+    abandoned, health, init_done, patch, patch_done, probe_done, register, standing, stop,
+    stop_done, turn_done,
 };
 use crate::common::show::absent;
 
@@ -48,6 +48,7 @@ fn outcomes_are_stale() {
         probe_done(Ok(standing(5))),
         stop_done(),
         patch_done("c2"),
+        abandoned(5),
     ];
     for event in outcomes {
         absent(event, "refused Stale");

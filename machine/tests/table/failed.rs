@@ -4,10 +4,10 @@ use machine::{EngineFault, Event, Life, Runtime, Summary};
 
 use crate::common::at;
 use crate::common::events::{
-    health, init_done, no, of_another_game, over, patch, patch_done, patch_failed, probe_done,
-    register, standing, stop, stop_done, stop_failed, ticket, turn_done,
+    abandoned, health, init_done, no, of_another_game, over, patch, patch_done, patch_failed,
+    probe_done, register, standing, stop, stop_done, stop_failed, ticket, turn_done,
 };
-use crate::common::records::{But, failed, failed_for_good, failed_probing};
+use crate::common::records::{But, RTM, WORK, failed, failed_for_good, failed_probing};
 use crate::common::show::{row, row_at};
 
 fn every() -> [Runtime; 3] {
@@ -617,5 +617,49 @@ fn other_health_is_a_summary() {
          set summary=healthy, cursor=101-0, told=healthy, window=12:30:10
          lobby generation_failed turn 4 healthy
          note #9 health succeeded",
+    );
+}
+
+#[test]
+fn abandoned_probe_is_asked_again_before_its_lease_ends() {
+    row(
+        failed_probing(),
+        abandoned(WORK),
+        "generation_failed: next 12:00, probe@8#1 until 12:30:15
+         set attempt=8, tries=1
+         call probe@8
+         note #9 recovery succeeded",
+    );
+    row(
+        failed_probing().tries(8),
+        abandoned(WORK),
+        "generation_failed: next 12:00
+         set attempt=8, failure=engine_unreachable
+         note #9 recovery succeeded
+         close #1 failed engine_unreachable",
+    );
+    row(failed(), abandoned(WORK), "refused Stale");
+    row(failed_probing(), abandoned(4), "refused Stale");
+    row(failed_probing(), abandoned(RTM), "refused Stale");
+}
+
+#[test]
+fn abandoned_call_is_made_again_before_its_lease_ends() {
+    row(
+        failed_probing().stopping(),
+        abandoned(RTM),
+        "generation_failed: next 12:00, probe@5#1 until 12:31,
+         stop(maintenance)@8#2 until 12:31:30
+         set attempt=8
+         call stop(maintenance)@8
+         note #9 recovery succeeded",
+    );
+    row(
+        failed().patching(),
+        abandoned(RTM),
+        "generation_failed: next 12:00, retry 12:31, patch(1.4.3)@8#2 until 12:31:30
+         set attempt=8
+         call patch(registry/engine:1.4.3)@8
+         note #9 recovery succeeded",
     );
 }

@@ -3,8 +3,8 @@
 use machine::{Event, Runtime, Summary};
 
 use crate::common::events::{
-    health, init_done, one_of_each, patch, patch_done, probe_done, register, standing, stop,
-    stop_done, turn_done,
+    abandoned, health, init_done, one_of_each, patch, patch_done, probe_done, register, standing,
+    stop, stop_done, turn_done,
 };
 use crate::common::records::{But, finished, stopped};
 use crate::common::show::{row, row_at};
@@ -62,6 +62,8 @@ fn outcomes_are_stale() {
         probe_done(Ok(standing(5))),
         stop_done(),
         patch_done("c2"),
+        abandoned(5),
+        abandoned(6),
     ];
     for event in outcomes {
         for before in both() {

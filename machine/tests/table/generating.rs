@@ -5,11 +5,11 @@ use machine::record::TurnStage;
 use machine::{EngineFault, Event, Runtime, Summary};
 
 use crate::common::events::{
-    health, init_done, no, of_another_game, over, patch, patch_done, probe_done, register,
-    standing, stop, stop_done, stop_failed, ticket, turn_done,
+    abandoned, health, init_done, no, of_another_game, over, patch, patch_done, probe_done,
+    register, standing, stop, stop_done, stop_failed, ticket, turn_done,
 };
 use crate::common::records::{
-    But, LAST, RTM, force_probing, forced, incarnation, recovering, turn,
+    But, LAST, RTM, WORK, force_probing, forced, incarnation, recovering, turn,
 };
 use crate::common::show::{row, row_at};
 
@@ -136,12 +136,12 @@ fn turn_done_ok_completes_the_turn() {
 
 #[test]
 fn turn_done_ok_heals() {
-    let before = turn().tries(3).announced(5);
+    let before = turn().tries(3).announced(5).ailing();
     row(
         before,
         turn_done(Ok(standing(5))),
         "generation_in_progress -> running: next 13:00
-         set turn=5, tries=0, stats
+         set turn=5, tries=0, stats, failure=none
          lobby running turn 5 healthy
          intent game.turn.ready 5 to alice+bob
          close #1 succeeded",
@@ -683,5 +683,49 @@ fn other_health_is_a_summary() {
          set summary=inspect_unhealthy, cursor=101-0, told=inspect_unhealthy, window=12:30:10
          lobby generation_in_progress turn 4 inspect_unhealthy
          note #9 health succeeded",
+    );
+}
+
+#[test]
+fn abandoned_question_is_fenced_before_its_lease_ends() {
+    for before in [turn(), turn().unguarded(), recovering()] {
+        row(
+            before,
+            abandoned(WORK),
+            "generation_in_progress: probe-after-fence@8#1 until 12:30:15 by tick 12:00, next 12:00
+             set attempt=8
+             call probe@8
+             note #9 recovery succeeded",
+        );
+    }
+    row(
+        force_probing(),
+        abandoned(WORK),
+        "generation_in_progress: probe-after-fence@8#1 until 12:30:15 by force,
+         next 13:00 skip 13:00
+         set attempt=8
+         call probe@8
+         note #9 recovery succeeded",
+    );
+    let other_life = machine::Ticket { incarnation: incarnation(2), attempt: WORK };
+    for before in every_stage() {
+        row(before.clone(), Event::Abandoned(other_life), "refused Stale");
+        for attempt in [0, 4, RTM, LAST, LAST + 1] {
+            row(before.clone(), abandoned(attempt), "refused Stale");
+            row(before.clone().draining(), abandoned(attempt), "refused Stale");
+        }
+    }
+}
+
+#[test]
+fn abandoned_stop_is_asked_again_before_its_lease_ends() {
+    row(
+        turn().stopping(),
+        abandoned(RTM),
+        "generation_in_progress: turn@5#1 until 12:31 by tick 12:00, next 12:00,
+         stop(maintenance)@8#2 until 12:31:30
+         set attempt=8
+         call stop(maintenance)@8
+         note #9 recovery succeeded",
     );
 }

@@ -91,9 +91,21 @@ fn what_is_known_already_changes_nothing() {
     for before in [running(), turn(), failed(), stopped(), starting()] {
         row(before, health(Summary::Healthy), "refused Ignored(NothingNew)");
     }
-    let known = "refused Ignored(NothingNew)";
-    row(unreachable(), health(Summary::Exited), known);
-    row(running().stopping().summary(Summary::Exited), health(Summary::Exited), known);
+}
+
+#[test]
+fn a_repeated_end_of_the_container_does_not_come_back_later() {
+    let moves_the_cursor = "engine_unreachable stays
+         set cursor=101-0
+         note #9 health succeeded";
+    row(unreachable(), health(Summary::Exited), moves_the_cursor);
+    row(
+        running().stopping().summary(Summary::Exited),
+        health(Summary::Exited),
+        "running stays
+         set cursor=101-0
+         note #9 health succeeded",
+    );
 }
 
 #[test]

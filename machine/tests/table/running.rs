@@ -3,8 +3,8 @@
 use machine::{Event, Summary, Ticket};
 
 use crate::common::events::{
-    health, init_done, patch, patch_done, patch_failed, probe_done, register, standing, stop,
-    stop_done, stop_failed, ticket, turn_done,
+    abandoned, health, init_done, patch, patch_done, patch_failed, probe_done, register, standing,
+    stop, stop_done, stop_failed, ticket, turn_done,
 };
 use crate::common::parse;
 use crate::common::records::{But, RTM, WORK, incarnation, running};
@@ -216,6 +216,30 @@ fn stop_done_err_clears_what_was_pending() {
 }
 
 #[test]
+fn a_container_that_went_down_meanwhile_is_down_once_runtime_manager_failed() {
+    row(
+        running().stopping().summary(Summary::Exited),
+        stop_failed(false),
+        "running -> engine_unreachable: next 13:00, retry 12:30:02
+         set failure=engine_unreachable
+         lobby engine_unreachable turn 4 exited
+         close #2 failed rtm_unavailable",
+    );
+}
+
+#[test]
+fn a_patch_says_whether_the_engine_honours_the_expected_turn() {
+    let unguarded = running().patching().change(|rt| rt.engine.turn_guard = false);
+    row(
+        unguarded,
+        patch_done("c1"),
+        "running: next 13:00
+         set endpoint/guard, version=1.4.3, image=registry/engine:1.4.3
+         close #2 succeeded",
+    );
+}
+
+#[test]
 fn patch_done_ok_updates_the_engine() {
     row(
         running().patching(),
@@ -397,4 +421,28 @@ fn pending_lease_expired_asks_again() {
     );
     let early = "refused Ignored(NotDue)";
     row_at(running().stopping(), Event::PendingLeaseExpired, "12:31:59", early);
+}
+
+#[test]
+fn abandoned_call_is_made_again_before_its_lease_ends() {
+    row(
+        running().stopping(),
+        abandoned(RTM),
+        "running: next 13:00, stop(maintenance)@8#2 until 12:31:30
+         set attempt=8
+         call stop(maintenance)@8
+         note #9 recovery succeeded",
+    );
+    row(
+        running().patching(),
+        abandoned(RTM),
+        "running: next 13:00, patch(1.4.3)@8#2 until 12:31:30
+         set attempt=8
+         call patch(registry/engine:1.4.3)@8
+         note #9 recovery succeeded",
+    );
+    row(running(), abandoned(RTM), "refused Stale");
+    row(running().stopping(), abandoned(WORK), "refused Stale");
+    let other_life = Ticket { incarnation: incarnation(2), attempt: RTM };
+    row(running().stopping(), Event::Abandoned(other_life), "refused Stale");
 }

@@ -3,10 +3,10 @@
 use machine::{EngineFault, Event, Summary};
 
 use crate::common::events::{
-    health, init_done, no, of_another_game, over, patch, patch_done, probe_done, register, report,
-    standing, stop, stop_done, stop_failed, ticket, turn_done,
+    abandoned, health, init_done, no, of_another_game, over, patch, patch_done, probe_done,
+    register, report, standing, stop, stop_done, stop_failed, ticket, turn_done,
 };
-use crate::common::records::{But, RTM, starting, verifying};
+use crate::common::records::{But, RTM, WORK, starting, verifying};
 use crate::common::show::{row, row_at};
 
 #[test]
@@ -353,4 +353,30 @@ fn pending_lease_expired_asks_again() {
     let early = "refused Ignored(NotDue)";
     row_at(starting().stopping(), Event::PendingLeaseExpired, "12:31:59", early);
     row(starting(), Event::PendingLeaseExpired, "refused Ignored(Status)");
+}
+
+#[test]
+fn abandoned_init_rolls_back_before_its_lease_ends() {
+    for before in [starting(), verifying()] {
+        row(
+            before,
+            abandoned(WORK),
+            "starting -> deleted
+             close #1 failed start_interrupted",
+        );
+    }
+    row(starting(), abandoned(4), "refused Stale");
+    row(starting(), abandoned(RTM), "refused Stale");
+}
+
+#[test]
+fn abandoned_stop_is_asked_again_before_its_lease_ends() {
+    row(
+        starting().stopping(),
+        abandoned(RTM),
+        "starting: init@5#1 until 12:31, stop(maintenance)@8#2 until 12:31:30
+         set attempt=8
+         call stop(maintenance)@8
+         note #9 recovery succeeded",
+    );
 }

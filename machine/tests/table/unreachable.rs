@@ -3,10 +3,10 @@
 use machine::{EngineFault, Event, Runtime, Summary};
 
 use crate::common::events::{
-    health, init_done, no, of_another_game, over, patch, patch_done, patch_failed, probe_done,
-    register, standing, stop, stop_done, stop_failed, ticket, turn_done,
+    abandoned, health, init_done, no, of_another_game, over, patch, patch_done, patch_failed,
+    probe_done, register, standing, stop, stop_done, stop_failed, ticket, turn_done,
 };
-use crate::common::records::{But, unreachable, unreachable_probing};
+use crate::common::records::{But, RTM, WORK, unreachable, unreachable_probing};
 use crate::common::show::{row, row_at};
 
 fn either() -> [Runtime; 2] {
@@ -285,6 +285,7 @@ fn probe_that_finds_the_engine_well_goes_on() {
         unreachable_probing().next("12:00").tries(30),
         probe_done(Ok(standing(4))),
         "engine_unreachable -> running: next 12:00
+         set tries=0
          lobby running turn 4 exited
          close #1 succeeded",
     );
@@ -481,5 +482,49 @@ fn other_health_is_a_summary() {
          set summary=probe_failed, cursor=101-0, told=probe_failed, window=12:30:10
          lobby engine_unreachable turn 4 probe_failed
          note #9 health succeeded",
+    );
+}
+
+#[test]
+fn abandoned_probe_is_asked_again_before_its_lease_ends() {
+    row(
+        unreachable_probing(),
+        abandoned(WORK),
+        "engine_unreachable: next 13:00, probe@8#1 until 12:30:15
+         set attempt=8, tries=1
+         call probe@8
+         note #9 recovery succeeded",
+    );
+    row(
+        unreachable_probing().tries(30),
+        abandoned(WORK),
+        "engine_unreachable: next 13:00, probe@8#1 until 12:30:15
+         set attempt=8, tries=31
+         call probe@8
+         note #9 recovery succeeded",
+    );
+    row(unreachable(), abandoned(WORK), "refused Stale");
+    row(unreachable_probing(), abandoned(4), "refused Stale");
+    row(unreachable_probing(), abandoned(RTM), "refused Stale");
+}
+
+#[test]
+fn abandoned_call_is_made_again_before_its_lease_ends() {
+    row(
+        unreachable_probing().stopping(),
+        abandoned(RTM),
+        "engine_unreachable: next 13:00, probe@5#1 until 12:31,
+         stop(maintenance)@8#2 until 12:31:30
+         set attempt=8
+         call stop(maintenance)@8
+         note #9 recovery succeeded",
+    );
+    row(
+        unreachable().patching(),
+        abandoned(RTM),
+        "engine_unreachable: next 13:00, retry 12:31, patch(1.4.3)@8#2 until 12:31:30
+         set attempt=8
+         call patch(registry/engine:1.4.3)@8
+         note #9 recovery succeeded",
     );
 }

@@ -43,8 +43,7 @@ impl LobbyApi for HttpLobby {
         };
         match answer.await {
             Ok(list) => {
-                let membership =
-                    |m: Member| Membership { user_id: m.user_id, status: m.status };
+                let membership = |m: Member| Membership { user_id: m.user_id, status: m.status };
                 Ok(list.members.into_iter().map(membership).collect())
             }
             // A game Lobby does not know has no members.

@@ -175,6 +175,7 @@ pub fn likely_event(game: &Game, rng: &mut Rng) -> Event {
         8 => Event::Patch {
             version: "1.4.3".parse().expect("a version"),
             image_ref: "galaxy/engine:1.4.3".parse().expect("an image"),
+            turn_guard: rng.below(2) == 0,
         },
         9 => Event::Reconcile,
         10 | 11 => Event::Health(report(rt, game.now, rng)),

@@ -34,8 +34,7 @@ impl Bus for StreamBus {
         max: usize,
         wait: Duration,
     ) -> Result<Vec<BusEntry>, BusError> {
-        let after: StreamId =
-            after.parse().map_err(|_| BusError::InvalidId(after.to_owned()))?;
+        let after: StreamId = after.parse().map_err(|_| BusError::InvalidId(after.to_owned()))?;
         let entries = self.0.read(stream, after, max, wait).await.map_err(unavailable)?;
         let entry = |e: crate::ports::Entry| BusEntry {
             id: e.id.to_string(),

@@ -1,15 +1,15 @@
 //! What happens, in lines that a person can follow.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use machine::record::{PendingState, Trigger};
 use machine::{GameId, Life, Runtime, Status, Timestamp};
 use peers::env::Observer;
-use peers::notification::Sent;
 use peers::gateway::{PlayerEvent, PlayerOutcome, PlayerRequest};
+use peers::notification::Sent;
 use tokio::sync::{broadcast, watch};
 
 use crate::driver::Change;
@@ -20,11 +20,14 @@ use crate::ports::Clock;
 pub(super) struct Narrator {
     clock: Arc<dyn Clock>,
     finished: watch::Sender<BTreeSet<GameId>>,
+    /// What each player of each game was last refused with: said once, not every few seconds.
+    refused: Arc<Mutex<BTreeMap<(String, String), String>>>,
 }
 
 impl Narrator {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, finished: watch::Sender::new(BTreeSet::new()) }
+        let finished = watch::Sender::new(BTreeSet::new());
+        Self { clock, finished, refused: Arc::default() }
     }
 
     /// Says something of the whole.
@@ -41,8 +44,12 @@ impl Narrator {
         println!("Game Master      http://{gm}/api/v1/internal/runtimes");
         println!("Lobby            http://{lobby}/api/v1/games");
         println!("Runtime Manager  http://{rtm}/");
-        println!("Force a turn     curl -X POST http://{gm}/api/v1/internal/runtimes/aurora/force-next-turn");
-        println!("Remove a player  curl -X POST http://{lobby}/api/v1/games/aurora/members/bob/remove");
+        println!(
+            "Force a turn     curl -X POST http://{gm}/api/v1/internal/runtimes/aurora/force-next-turn"
+        );
+        println!(
+            "Remove a player  curl -X POST http://{lobby}/api/v1/games/aurora/members/bob/remove"
+        );
         println!("Ctrl-C ends it.");
         println!();
     }
@@ -99,22 +106,27 @@ impl Narrator {
             PlayerRequest::Orders { turn, count } => format!("{count} order(s) at turn {turn}"),
         };
         let came = match &event.outcome {
-            PlayerOutcome::Accepted if matches!(event.request, PlayerRequest::Report { .. }) => {
-                return;
-            }
             PlayerOutcome::Accepted => "accepted".to_owned(),
-            PlayerOutcome::Refused { code, .. }
-                if code == "runtime_not_running" || code == "runtime_not_found" =>
-            {
-                return;
-            }
             PlayerOutcome::Refused { status, code } => {
                 format!("refused with {} {code}", status.as_u16())
             }
             PlayerOutcome::Unreachable { .. } => "not answered".to_owned(),
             PlayerOutcome::Unreadable => "answered with what is no report".to_owned(),
         };
-        self.line(&event.game_id, &format!("{}: {what} {came}", event.user_id));
+        let seat = (event.game_id.clone(), event.user_id.clone());
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = if event.outcome == PlayerOutcome::Accepted {
+            refused.remove(&seat);
+            !matches!(event.request, PlayerRequest::Report { .. })
+        } else {
+            refused.insert(seat, came.clone()).as_ref() != Some(&came)
+        };
+        drop(refused);
+        let between_turns = matches!(&event.outcome, PlayerOutcome::Refused { code, .. }
+            if code == "runtime_not_running" || code == "runtime_not_found");
+        if news && !between_turns {
+            self.line(&event.game_id, &format!("{}: {what} {came}", event.user_id));
+        }
     }
 
     /// What Lobby tells.
@@ -136,7 +148,7 @@ impl Narrator {
                 self.line(game_id, &format!("Lobby: qualified by this game: {who}"));
             }
             Event::MemberChanged { game_id, user_id, status } => {
-                self.line(game_id, &format!("Lobby: {user_id} is now {status:?}").to_lowercase());
+                self.line(game_id, &format!("Lobby: {user_id} is now {}", low(status)));
             }
             Event::InvalidationFailed { game_id, message } => {
                 self.line(game_id, &format!("Lobby could not tell Game Master: {message}"));
@@ -183,6 +195,11 @@ impl Narrator {
     }
 }
 
+/// A value's name in lower case.
+fn low(value: &impl std::fmt::Debug) -> String {
+    format!("{value:?}").to_lowercase()
+}
+
 /// `12:00:10`, with milliseconds where wanted.
 fn clock_face(at: Timestamp, millis: bool) -> String {
     at.format(if millis { "%H:%M:%S%.3f" } else { "%H:%M:%S" }).to_string()
@@ -227,7 +244,7 @@ fn story(before: Option<&Runtime>, after: Option<&Runtime>, change: &Change) -> 
         {
             Some(format!("turn {} forced", after.current_turn + 1))
         }
-        Life::Generating { .. } if change.event == "work_lease_expired" => {
+        Life::Generating { .. } if matches!(change.event, "work_lease_expired" | "abandoned") => {
             Some(format!("turn {} was abandoned; asking the engine", after.current_turn + 1))
         }
         Life::Failed { .. } if was != Some(Status::GenerationFailed) => {
@@ -237,9 +254,7 @@ fn story(before: Option<&Runtime>, after: Option<&Runtime>, change: &Change) -> 
             Some(format!("engine unreachable: {}", last_failure()))
         }
         Life::Stopped { .. } if was != Some(Status::Stopped) => Some("stopped".into()),
-        Life::Finished { .. } => {
-            Some(format!("turn {}{took}: finished", after.current_turn))
-        }
+        Life::Finished { .. } => Some(format!("turn {}{took}: finished", after.current_turn)),
         Life::Starting { .. }
         | Life::Generating { .. }
         | Life::Failed { .. }

@@ -132,7 +132,7 @@ impl<'a> From<&'a Pending> for PendingView<'a> {
     fn from(pending: &'a Pending) -> Self {
         match &pending.what {
             PendingKind::Stop { reason } => Self::Stop { reason: reason.as_str() },
-            PendingKind::Patch { version, image_ref: _ } => {
+            PendingKind::Patch { version, image_ref: _, turn_guard: _ } => {
                 Self::Patch { version: version.to_string() }
             }
         }

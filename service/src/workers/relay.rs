@@ -16,9 +16,7 @@ use machine::{Channel, StreamId};
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::Driver;
-use crate::ports::{
-    AppendAt, Appended, Clock, OutboxRow, Store, StoreError, StreamError, Streams,
-};
+use crate::ports::{AppendAt, Appended, Clock, OutboxRow, Store, StoreError, StreamError, Streams};
 
 /// How many messages are handled at a time.
 const BATCH: usize = 100;

@@ -65,9 +65,9 @@ impl Scheduler {
                 };
                 self.strike(game, permit);
             }
-            let sleep = self.until_next(permits.available_permits()).min(
-                fill_at.saturating_duration_since(tokio::time::Instant::now()),
-            );
+            let sleep = self
+                .until_next(permits.available_permits())
+                .min(fill_at.saturating_duration_since(tokio::time::Instant::now()));
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,

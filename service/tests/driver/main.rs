@@ -1,0 +1,19 @@
+//! The driver and the workers over the embedded store, with neighbours that do as the test says and
+//! time that only tokio's paused clock moves.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+
+mod engine;
+mod slow_store;
+mod tape;
+mod world;
+
+mod cancelled;
+mod faults;
+mod health;
+mod instances;
+mod operations;
+mod players;
+mod recovery;
+mod relay;
+mod scheduler;

@@ -1,0 +1,174 @@
+//! A store whose every call takes a moment, as one across a network does: between a load and a
+//! commit others have their turn. And one that can be taken away.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use machine::{
+    Channel, EngineVersion, GameId, InstanceId, OperationId, Runtime, Status, StreamId, Timestamp,
+};
+use service::ports::{
+    Commit, CommitError, Committed, Due, EngineVersionRow, NewVersion, OperationRow, OutboxRow,
+    Store, StoreError,
+};
+
+/// See the module.
+pub struct SlowStore {
+    inner: Arc<dyn Store>,
+    takes: Duration,
+    down: AtomicBool,
+    calls: AtomicU64,
+}
+
+impl SlowStore {
+    pub fn new(inner: Arc<dyn Store>, takes: Duration) -> Self {
+        Self { inner, takes, down: AtomicBool::new(false), calls: AtomicU64::new(0) }
+    }
+
+    pub fn set_down(&self, down: bool) {
+        self.down.store(down, Ordering::Relaxed);
+    }
+
+    /// How many calls there were so far.
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    async fn way(&self) -> Result<(), StoreError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(self.takes).await;
+        if self.down.load(Ordering::Relaxed) {
+            return Err(StoreError("down".into()));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for SlowStore {
+    async fn load(&self, game: &GameId) -> Result<Option<Arc<Runtime>>, StoreError> {
+        self.way().await?;
+        let loaded = self.inner.load(game).await;
+        tokio::time::sleep(self.takes).await;
+        loaded
+    }
+
+    async fn commit(&self, commit: &Commit) -> Result<Committed, CommitError> {
+        self.way().await.map_err(CommitError::Determinate)?;
+        let committed = self.inner.commit(commit).await;
+        tokio::time::sleep(self.takes).await;
+        committed
+    }
+
+    async fn list(
+        &self,
+        status: Option<Status>,
+        after: Option<&GameId>,
+        limit: usize,
+    ) -> Result<Vec<Arc<Runtime>>, StoreError> {
+        self.way().await?;
+        self.inner.list(status, after, limit).await
+    }
+
+    async fn due(&self, until: Timestamp, limit: usize) -> Result<Vec<Due>, StoreError> {
+        self.way().await?;
+        let due = self.inner.due(until, limit).await;
+        tokio::time::sleep(self.takes).await;
+        due
+    }
+
+    async fn leased_to(&self, owner: &InstanceId, limit: usize) -> Result<Vec<GameId>, StoreError> {
+        self.way().await?;
+        self.inner.leased_to(owner, limit).await
+    }
+
+    async fn operation(&self, id: OperationId) -> Result<Option<OperationRow>, StoreError> {
+        self.way().await?;
+        self.inner.operation(id).await
+    }
+
+    async fn operations(
+        &self,
+        game: &GameId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<OperationRow>, StoreError> {
+        self.way().await?;
+        self.inner.operations(game, before, limit).await
+    }
+
+    async fn outbox_assign(
+        &self,
+        channel: Channel,
+        floor: StreamId,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<OutboxRow>, StoreError> {
+        self.way().await?;
+        self.inner.outbox_assign(channel, floor, now, limit).await
+    }
+
+    async fn outbox_unassign(&self, channel: Channel) -> Result<(), StoreError> {
+        self.way().await?;
+        self.inner.outbox_unassign(channel).await
+    }
+
+    async fn outbox_published(&self, seqs: &[u64], at: Timestamp) -> Result<(), StoreError> {
+        self.way().await?;
+        self.inner.outbox_published(seqs, at).await
+    }
+
+    async fn outbox_published_after(
+        &self,
+        channel: Channel,
+        after: StreamId,
+        limit: usize,
+    ) -> Result<Vec<OutboxRow>, StoreError> {
+        self.way().await?;
+        self.inner.outbox_published_after(channel, after, limit).await
+    }
+
+    async fn outbox_newest(&self, channel: Channel) -> Result<StreamId, StoreError> {
+        self.way().await?;
+        self.inner.outbox_newest(channel).await
+    }
+
+    async fn outbox_backlog(&self) -> Result<u64, StoreError> {
+        self.way().await?;
+        self.inner.outbox_backlog().await
+    }
+
+    async fn outbox_prune(&self, published_before: Timestamp) -> Result<u64, StoreError> {
+        self.way().await?;
+        self.inner.outbox_prune(published_before).await
+    }
+
+    async fn create_version(&self, new: &NewVersion, at: Timestamp) -> Result<bool, StoreError> {
+        self.way().await?;
+        self.inner.create_version(new, at).await
+    }
+
+    async fn version(
+        &self,
+        version: &EngineVersion,
+    ) -> Result<Option<EngineVersionRow>, StoreError> {
+        self.way().await?;
+        self.inner.version(version).await
+    }
+
+    async fn versions(
+        &self,
+        after: Option<&EngineVersion>,
+        limit: usize,
+    ) -> Result<Vec<EngineVersionRow>, StoreError> {
+        self.way().await?;
+        self.inner.versions(after, limit).await
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        self.way().await?;
+        self.inner.ready().await
+    }
+}

@@ -1,0 +1,318 @@
+//! Games, instances of Game Master around one store, and what must be true in the end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use machine::{
+    Channel, Event, GameId, Incarnation, LobbyEvent, Member, NotificationType, Policy,
+    Registration, Resolution, Roster, Runtime, Schedule, Status, StreamId, Timestamp,
+};
+use service::board::Board;
+use service::conformance::START;
+use service::driver::{Driver, Parts};
+use service::effects::Effects;
+use service::embedded::Embedded;
+use service::error::ServiceError;
+use service::ports::{Clock, Entropy, Origin, OutboxRow, Store, Streams};
+use service::timers::TimerQueue;
+use service::workers::{HealthConsumer, Relay, Scheduler, Start};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::engine::{Engines, Rtm};
+
+/// The wall clock of a test: tokio's, which is paused.
+pub struct PausedClock(Instant);
+
+impl Clock for PausedClock {
+    fn now(&self) -> Timestamp {
+        let ms = i64::try_from(self.0.elapsed().as_millis()).expect("not that long");
+        START + TimeDelta::milliseconds(ms)
+    }
+}
+
+/// Identifiers, counted.
+#[derive(Default)]
+pub struct Counted(AtomicU64);
+
+impl Entropy for Counted {
+    fn uuid(&self) -> Uuid {
+        Uuid::from_u128(u128::from(self.0.fetch_add(1, Ordering::Relaxed)) + 1)
+    }
+}
+
+/// What all instances share.
+#[derive(Clone)]
+pub struct World {
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<Counted>,
+    pub store: Arc<Embedded>,
+    pub engines: Arc<Engines>,
+    pub rtm: Arc<Rtm>,
+    pub guard: bool,
+}
+
+/// One Game Master; its workers run while it is not stopped.
+pub struct Instance {
+    pub driver: Arc<Driver>,
+    pub board: Arc<Board>,
+    pub timers: Arc<TimerQueue>,
+    pub tasks: TaskTracker,
+    pub stop: CancellationToken,
+    pub store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+}
+
+pub fn game(name: &str) -> GameId {
+    name.parse().expect("a game id")
+}
+
+pub const EVERY_TEN: &str = "*/10 * * * * *";
+pub const DAILY: &str = "0 18 * * *";
+
+impl World {
+    pub fn new(guard: bool) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(PausedClock(Instant::now()));
+        Self {
+            store: Arc::new(Embedded::in_memory(Arc::clone(&clock))),
+            clock,
+            entropy: Arc::default(),
+            engines: Arc::new(Engines::new(guard)),
+            rtm: Arc::default(),
+            guard,
+        }
+    }
+
+    /// An instance over this world's store.
+    pub fn instance(&self, name: &str) -> Instance {
+        self.instance_over(name, Arc::clone(&self.store) as Arc<dyn Store>)
+    }
+
+    /// An instance that sees the store through another one.
+    pub fn instance_over(&self, name: &str, store: Arc<dyn Store>) -> Instance {
+        let board = Arc::new(Board::new(1000, Duration::from_secs(2)));
+        let timers = Arc::new(TimerQueue::default());
+        let tasks = TaskTracker::new();
+        let driver = Driver::new(Parts {
+            store: Arc::clone(&store),
+            effects: Effects {
+                engine: Arc::clone(&self.engines) as _,
+                rtm: Arc::clone(&self.rtm) as _,
+            },
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy) as _,
+            policy: policy(),
+            instance: name.parse().expect("an instance id"),
+            board: Arc::clone(&board),
+            timers: Arc::clone(&timers),
+            tasks: tasks.clone(),
+            operation_timeout: Duration::from_secs(120),
+        });
+        let stop = CancellationToken::new();
+        Instance { driver, board, timers, tasks, stop, store, clock: Arc::clone(&self.clock) }
+    }
+
+    pub fn registration(&self, game: &GameId, schedule: &str) -> Event {
+        let member = |n: usize| Member {
+            user_id: format!("user-{n}").parse().expect("a user id"),
+            race_name: format!("Race {n}").parse().expect("a race name"),
+            engine_player_id: None,
+        };
+        Event::Register(Box::new(Registration {
+            game_id: game.clone(),
+            incarnation: Incarnation(self.entropy.uuid()),
+            endpoint: format!("http://{game}:8080").parse().expect("an endpoint"),
+            version: "1.4.2".parse().expect("a version"),
+            image_ref: "galaxy/engine:1.4.2".parse().expect("an image"),
+            turn_guard: self.guard,
+            roster: Roster::new((0..3).map(member).collect()).expect("a roster"),
+            schedule: Schedule::parse(schedule, Resolution::Seconds).expect("a schedule"),
+        }))
+    }
+
+    /// The record, as the store has it.
+    pub async fn record(&self, game: &GameId) -> Option<Arc<Runtime>> {
+        self.store.load(game).await.expect("the store itself never fails")
+    }
+
+    pub async fn status(&self, game: &GameId) -> Option<Status> {
+        self.record(game).await.map(|rt| rt.status())
+    }
+
+    /// Waits until the record is as wanted, for at most ten minutes of the paused clock.
+    pub async fn until(
+        &self,
+        game: &GameId,
+        what: &str,
+        mut wanted: impl FnMut(&Runtime) -> bool,
+    ) -> Arc<Runtime> {
+        let deadline = Instant::now() + Duration::from_secs(600);
+        while Instant::now() < deadline {
+            if let Some(rt) = self.record(game).await.filter(|rt| wanted(rt)) {
+                return rt;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{game} was never {what}: {:?}", self.record(game).await);
+    }
+
+    /// Waits until the game runs and this many turns are recorded.
+    pub async fn until_turn(&self, game: &GameId, turn: u32) -> Arc<Runtime> {
+        self.until(game, &format!("at turn {turn}"), |rt| {
+            rt.current_turn >= turn && rt.status() == Status::Running
+        })
+        .await
+    }
+
+    /// Everything that was published on a channel, in the order of the commits.
+    pub async fn outbox(&self, channel: Channel) -> Vec<OutboxRow> {
+        let mut rows = self
+            .store
+            .outbox_published_after(channel, StreamId::ZERO, 100_000)
+            .await
+            .expect("the store itself never fails");
+        rows.sort_by_key(|row| row.seq);
+        rows
+    }
+
+    pub async fn until_published(&self) {
+        for _ in 0..6_000 {
+            if self.store.outbox_backlog().await.expect("a number") == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("the outbox is never empty");
+    }
+
+    /// INVARIANTS `no_turn_generated_twice`, `no_turn_twice`: engine and record are at the same turn
+    /// and each one was generated once.
+    pub async fn each_turn_once(&self, game: &GameId) {
+        let record = self.record(game).await.expect("a record");
+        let (turn, generated) = self.engines.see(game, |e| (e.turn, e.generated.clone()));
+        assert_eq!(turn, record.current_turn, "{record:?}");
+        assert_eq!(generated, (1..=turn).collect::<Vec<_>>(), "{record:?}");
+    }
+
+    /// INVARIANT `messages_follow_commits`: the stream is what the outbox holds, entry by entry, and
+    /// tells of each turn of the game in its order. To be called when all is published.
+    pub async fn told_in_order(&self, streams: &dyn Streams, game: &GameId) {
+        let channel = Channel::LobbyEvents;
+        let rows = self.outbox(channel).await;
+        let read = streams.read(channel.as_str(), StreamId::ZERO, 100_000, Duration::ZERO).await;
+        let entries = read.expect("entries");
+        let committed: Vec<_> = rows.iter().map(|r| (r.stream_id, r.payload.clone())).collect();
+        let published: Vec<_> = entries
+            .iter()
+            .map(|e| (Some(e.id), String::from_utf8(e.payload.clone()).expect("text")))
+            .collect();
+        assert_eq!(published, committed);
+        let record = self.record(game).await.expect("a record");
+        let mut turns = vec![];
+        for entry in &entries {
+            match serde_json::from_slice(&entry.payload).expect("a message") {
+                LobbyEvent::RuntimeSnapshotUpdate { game_id, current_turn, .. } => {
+                    if game_id == *game && turns.last() != Some(&current_turn) {
+                        turns.push(current_turn);
+                    }
+                }
+                LobbyEvent::GameFinished { .. } => {}
+            }
+        }
+        assert_eq!(turns, (0..=record.current_turn).collect::<Vec<_>>());
+        // At least once on the other channel: told of every turn, and what is told twice is known
+        // by its key.
+        let channel = Channel::NotificationIntents;
+        let read = streams.read(channel.as_str(), StreamId::ZERO, 100_000, Duration::ZERO).await;
+        let mut ready = vec![];
+        for entry in read.expect("entries") {
+            let intent: machine::Intent =
+                serde_json::from_slice(&entry.payload).expect("an intent");
+            let about = intent.payload.game_id == *game;
+            if about && intent.notification_type == NotificationType::TurnReady {
+                let turn = intent.payload.turn;
+                if ready.last() != Some(&turn) {
+                    ready.push(turn);
+                }
+            }
+        }
+        assert_eq!(ready, (1..=record.current_turn).collect::<Vec<_>>());
+    }
+
+    /// A game that runs, at turn 0.
+    pub async fn running(&self, instance: &Instance, name: &str, schedule: &str) -> GameId {
+        let game = game(name);
+        let registered = instance.perform(&game, self.registration(&game, schedule)).await;
+        let record = registered.expect("registered").expect("a record");
+        assert_eq!((record.status(), record.current_turn), (Status::Running, 0));
+        game
+    }
+}
+
+/// Short, so that a test of an hour is one of minutes.
+pub fn policy() -> Policy {
+    Policy {
+        probe_lease: TimeDelta::seconds(5),
+        turn_lease: TimeDelta::seconds(20),
+        rtm_lease: TimeDelta::seconds(5),
+        drain: TimeDelta::seconds(10),
+        retry_base: TimeDelta::seconds(1),
+        retry_cap: TimeDelta::seconds(8),
+        ..Policy::default()
+    }
+}
+
+impl Instance {
+    pub async fn perform(
+        &self,
+        game: &GameId,
+        event: Event,
+    ) -> Result<Option<Arc<Runtime>>, ServiceError> {
+        self.driver.perform(game.clone(), event, Origin::SELF).await
+    }
+
+    pub fn schedule(&self) -> tokio::task::JoinHandle<()> {
+        self.schedule_at_most(64)
+    }
+
+    pub fn schedule_at_most(&self, concurrency: usize) -> tokio::task::JoinHandle<()> {
+        let scheduler = Scheduler {
+            driver: Arc::clone(&self.driver),
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            timers: Arc::clone(&self.timers),
+            concurrency,
+            tasks: self.tasks.clone(),
+        };
+        tokio::spawn(scheduler.run(self.stop.clone()))
+    }
+
+    pub fn relay(&self, streams: Arc<dyn Streams>) -> tokio::task::JoinHandle<()> {
+        let relay = Relay {
+            driver: Arc::clone(&self.driver),
+            store: Arc::clone(&self.store),
+            streams,
+            clock: Arc::clone(&self.clock),
+            keep_published: TimeDelta::hours(24),
+        };
+        tokio::spawn(relay.run(self.stop.clone()))
+    }
+
+    pub fn listen(&self, streams: Arc<dyn Streams>, start: Start) -> tokio::task::JoinHandle<()> {
+        let driver = Arc::clone(&self.driver);
+        let consumer = HealthConsumer { driver, streams, label: "test".into(), start };
+        tokio::spawn(consumer.run(self.stop.clone()))
+    }
+
+    /// Waits for everything under way.
+    pub async fn idle(&self) {
+        self.tasks.close();
+        let idle = tokio::time::timeout(Duration::from_secs(600), self.tasks.wait()).await;
+        idle.expect("everything ends");
+        self.tasks.reopen();
+    }
+}
