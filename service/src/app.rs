@@ -221,7 +221,9 @@ impl Bound {
         let drained = CancellationToken::new();
         let relay = tokio::spawn(relay.run(drained.clone()));
         let api: Arc<dyn http::Api> = app.clone();
-        workers.spawn(http::serve(listener, api, app.settings.http.clone(), stopping.clone()));
+        let mut settings = app.settings.http.clone();
+        settings.request_ids.get_or_insert_with(|| Arc::clone(&app.entropy));
+        workers.spawn(http::serve(listener, api, settings, stopping.clone()));
         stopping.cancelled().await;
         workers.close();
         app.tasks.close();

@@ -1,5 +1,7 @@
 //! Lives of a Game Master and its engines in the simulated world.
 
+#![expect(clippy::expect_used, reason = "a failed expectation of a test")]
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

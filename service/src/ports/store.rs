@@ -239,7 +239,8 @@ pub trait Store: Send + Sync + 'static {
     async fn load(&self, game: &GameId) -> Result<Option<Arc<Runtime>>, StoreError>;
 
     /// Compares and sets. A repeat under the same [`CommitId`] answers `Applied` where the first
-    /// one happened, whatever happened since. Refuses, as determinate, what breaks
+    /// one happened, whatever happened since, for as long as the name is kept: hours at the least,
+    /// where a repeat comes within seconds. Refuses, as determinate, what breaks
     /// [`machine::check_commit`].
     async fn commit(&self, commit: &Commit) -> Result<Committed, CommitError>;
 
@@ -299,7 +300,7 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<OutboxRow>, StoreError>;
 
-    /// The highest id marked as published; `ZERO` where there is none.
+    /// The highest id marked as published among the messages still kept; `ZERO` where there is none.
     async fn outbox_newest(&self, channel: Channel) -> Result<StreamId, StoreError>;
 
     /// How many messages wait to be published.
