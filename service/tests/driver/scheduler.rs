@@ -1,0 +1,164 @@
+//! Turns at their time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use machine::{Event, Status};
+use service::conformance::START;
+use service::ports::Store;
+
+use crate::engine::Next;
+use crate::slow_store::SlowStore;
+use crate::world::{EVERY_TEN, World, game};
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_begins_when_it_is_due() {
+    let world = World::new(true);
+    let gm = world.instance("gm-1");
+    let game = world.running(&gm, "game-1", EVERY_TEN).await;
+    let _scheduler = gm.schedule();
+    for turn in 1..=5 {
+        let due = START + TimeDelta::seconds(10) * i32::try_from(turn).expect("small");
+        let begun = world
+            .until(&game, "generating", |rt| {
+                rt.status() == Status::GenerationInProgress && rt.current_turn + 1 == turn
+            })
+            .await;
+        let late = begun.updated_at - due;
+        assert!(late >= TimeDelta::zero() && late < TimeDelta::milliseconds(20), "{late}");
+        world.until_turn(&game, turn).await;
+    }
+    world.each_turn_once(&game).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_downtime_exactly_one_turn_is_caught_up_on() {
+    let world = World::new(true);
+    let before = world.instance("gm-1");
+    let game = world.running(&before, "game-1", EVERY_TEN).await;
+    drop(before);
+    // Thirteen turns were due meanwhile.
+    tokio::time::sleep(Duration::from_secs(132)).await;
+    let gm = world.instance("gm-1");
+    let _scheduler = gm.schedule();
+    let caught_up = world.until_turn(&game, 1).await;
+    let next = caught_up.clock().expect("a clock").next_generation_at;
+    assert_eq!(next, START + TimeDelta::seconds(140));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(world.record(&game).await.expect("a record").current_turn, 1);
+    world.until_turn(&game, 2).await;
+    world.each_turn_once(&game).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forced_turn_replaces_exactly_one_regular_turn() {
+    let world = World::new(true);
+    let gm = world.instance("gm-1");
+    let game = world.running(&gm, "game-1", EVERY_TEN).await;
+    let _scheduler = gm.schedule();
+    // In the middle of it the answer is lost: what a forced turn owes survives that.
+    for (next, turn) in [(None, 1), (Some(Next::ReplyLost), 3)] {
+        world.engines.script(next);
+        let before = world.record(&game).await.expect("a record");
+        let replaced = before.clock().expect("a clock").next_generation_at;
+        let _ = gm.perform(&game, Event::Force).await;
+        let forced = world.until_turn(&game, turn).await;
+        let next = forced.clock().expect("a clock").next_generation_at;
+        assert_eq!(next, replaced + TimeDelta::seconds(10));
+        let record = world.until_turn(&game, turn + 1).await;
+        let next = record.clock().expect("a clock").next_generation_at;
+        assert_eq!(next, replaced + TimeDelta::seconds(20));
+    }
+    world.each_turn_once(&game).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_many_turns_at_a_time_as_allowed_and_all_of_them_in_the_end() {
+    let world = World::new(true);
+    let gm = world.instance("gm-1");
+    let mut games = vec![];
+    for n in 0..20 {
+        games.push(world.running(&gm, &format!("game-{n}"), "0 0 * * * *").await);
+    }
+    world.engines.set_takes(Duration::from_secs(2));
+    let _scheduler = gm.schedule_at_most(3);
+    tokio::time::sleep(Duration::from_secs(3590)).await;
+    let mut most = 0;
+    let began = tokio::time::Instant::now();
+    loop {
+        let of = |status| world.store.list(Some(status), None, 100);
+        most = most.max(of(Status::GenerationInProgress).await.expect("records").len());
+        let running = of(Status::Running).await.expect("records");
+        if running.iter().filter(|rt| rt.current_turn == 1).count() == games.len() {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "only {}", running.len());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(most, 3);
+    for game in &games {
+        world.each_turn_once(game).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_for_minutes_costs_one_turn_each_and_no_storm_of_calls() {
+    let world = World::new(true);
+    let slow = Arc::new(SlowStore::new(world.store.clone(), Duration::from_millis(1)));
+    let gm = world.instance_over("gm-1", slow.clone());
+    let game = world.running(&gm, "game-1", EVERY_TEN).await;
+    let _scheduler = gm.schedule();
+    world.until_turn(&game, 1).await;
+    slow.set_down(true);
+    let calls = slow.calls();
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    let calls = slow.calls() - calls;
+    assert!(calls < 1_000, "{calls} calls in five minutes");
+    assert_eq!(world.record(&game).await.expect("a record").current_turn, 1);
+    slow.set_down(false);
+    let since = world.clock.now();
+    let record = world.until_turn(&game, 2).await;
+    assert!(record.updated_at - since < TimeDelta::seconds(3), "{record:?}");
+    world.until_turn(&game, 4).await;
+    world.each_turn_once(&game).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_games_than_one_fill_reads_are_no_reason_to_read_without_a_pause() {
+    // The engines hang, so that what is overdue stays overdue, and there is more of it than one
+    // answer of the store may hold.
+    let world = World::new(true);
+    let slow = Arc::new(SlowStore::new(world.store.clone(), Duration::ZERO));
+    let gm = world.instance("gm-1");
+    world.engines.set_takes(Duration::ZERO);
+    for n in 0..10_050 {
+        world.running(&gm, &format!("game-{n}"), "0 0 * * * *").await;
+    }
+    tokio::time::sleep(Duration::from_secs(7200)).await;
+    world.engines.set_takes(Duration::from_secs(10));
+    let gm = world.instance_over("gm-2", slow.clone());
+    let _scheduler = gm.schedule_at_most(2);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let calls = slow.calls();
+    assert!(calls < 60, "{calls} calls in ten seconds");
+    gm.stop.cancel();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timer_set_while_the_store_is_first_asked_is_kept() {
+    let world = World::new(true);
+    let slow = Arc::new(SlowStore::new(world.store.clone(), Duration::from_millis(500)));
+    let gm = world.instance_over("gm-1", slow);
+    let _scheduler = gm.schedule();
+    // The question of what is due is answered before this game is there, and arrives after.
+    let game = game("game-1");
+    let registered = world.instance("gm-2");
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    drop(registered);
+    let event = world.registration(&game, "*/4 * * * * *");
+    let record = gm.perform(&game, event).await.expect("registered").expect("a record");
+    let due = record.clock().expect("a clock").next_generation_at;
+    let turn = world.until_turn(&game, 1).await;
+    assert!(turn.updated_at - due < TimeDelta::seconds(6), "{turn:?}");
+}
