@@ -235,7 +235,7 @@ impl World {
             let about = intent.payload.game_id == *game;
             if about && intent.notification_type == NotificationType::TurnReady {
                 let turn = intent.payload.turn;
-                if ready.last() != Some(&turn) {
+                if !ready.contains(&turn) {
                     ready.push(turn);
                 }
             }

@@ -1,0 +1,180 @@
+//! Players' calls: as long as the status reads `running`, not a moment longer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use machine::{Event, GameId, Status, UserId};
+use service::app::App;
+use service::error::ServiceError;
+use service::http::{Api, CommandList, PlayerRequest};
+use service::membership::Memberships;
+use service::ports::{LobbyApi, LobbyError, Membership, MembershipStatus, Store};
+use tokio_util::sync::CancellationToken;
+
+use crate::recovery::{seams, settings};
+use crate::world::{DAILY, Instance, World};
+
+/// A Lobby that takes its time, and may be silent.
+struct Lobby {
+    takes: Duration,
+    silent: bool,
+}
+
+#[async_trait]
+impl LobbyApi for Lobby {
+    async fn memberships(&self, _: &GameId) -> Result<Vec<Membership>, LobbyError> {
+        tokio::time::sleep(self.takes).await;
+        if self.silent {
+            return Err(LobbyError("no answer".into()));
+        }
+        Ok(vec![Membership { user_id: user(), status: MembershipStatus::Active }])
+    }
+}
+
+fn user() -> UserId {
+    "user-1".parse().expect("a user id")
+}
+
+fn app(world: &World, gm: &Instance, lobby: Lobby) -> App {
+    let seams = seams(world);
+    App {
+        settings: settings("gm-1"),
+        net: seams.net,
+        store: Arc::clone(&gm.store),
+        streams: seams.streams,
+        clock: seams.clock,
+        entropy: seams.entropy,
+        engine: world.engines.clone(),
+        driver: Arc::clone(&gm.driver),
+        board: Arc::clone(&gm.board),
+        memberships: Memberships::new(Arc::new(lobby), 100, Duration::from_secs(30)),
+        tasks: gm.tasks.clone(),
+        stopping: CancellationToken::new(),
+    }
+}
+
+async fn command(app: &App, game: &GameId) -> Result<(), ServiceError> {
+    let body = br#"{"commands":[{"@type":"raceQuit","cmdId":"1"}]}"#.as_slice().into();
+    let commands = CommandList::from_body(&body).expect("commands");
+    app.player(game, &user(), PlayerRequest::Commands(commands)).await.map(drop)
+}
+
+const AT_ONCE: Lobby = Lobby { takes: Duration::ZERO, silent: false };
+
+#[tokio::test(start_paused = true)]
+async fn commands_are_refused_from_the_commit_that_begins_a_turn_until_the_one_that_ends_it() {
+    let world = World::new(true);
+    let gm = world.instance("gm-1");
+    let game = world.running(&gm, "game-1", DAILY).await;
+    let app = app(&world, &gm, AT_ONCE);
+    assert_eq!(command(&app, &game).await, Ok(()));
+    world.engines.set_takes(Duration::from_secs(3));
+    let driver = Arc::clone(&gm.driver);
+    let of = game.clone();
+    let turn = tokio::spawn(async move {
+        driver.perform(of, Event::Force, service::ports::Origin::SELF).await
+    });
+    while world.status(&game).await == Some(Status::Running) {
+        tokio::task::yield_now().await;
+    }
+    // No time has passed, and the board would believe what it knows for two seconds more.
+    let refused = command(&app, &game).await;
+    assert!(matches!(refused, Err(ServiceError::RuntimeNotRunning(_))), "{refused:?}");
+    assert!(turn.await.expect("no panic").is_ok());
+    world.engines.set_takes(Duration::ZERO);
+    assert_eq!(command(&app, &game).await, Ok(()));
+    let stop = Event::Stop { reason: "the players left".parse().expect("a reason") };
+    gm.perform(&game, stop).await.expect("stopped");
+    let refused = command(&app, &game).await;
+    assert!(matches!(refused, Err(ServiceError::RuntimeNotRunning(_))), "{refused:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_begins_while_lobby_is_asked_is_the_cutoff_too() {
+    let world = World::new(true);
+    let gm = world.instance("gm-1");
+    let game = world.running(&gm, "game-1", DAILY).await;
+    let app = app(&world, &gm, Lobby { takes: Duration::from_secs(2), silent: false });
+    world.engines.set_takes(Duration::from_secs(20));
+    let later = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        gm.perform(&game, Event::Force).await
+    };
+    let (refused, forced) = tokio::join!(command(&app, &game), later);
+    assert!(matches!(refused, Err(ServiceError::RuntimeNotRunning(_))), "{refused:?}");
+    assert!(forced.is_ok(), "{forced:?}");
+    assert_eq!(world.engines.see(&game, |e| e.calls.clone()), ["init", "turn"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_board_that_another_instance_left_behind_is_believed_for_a_moment_and_decides_nothing() {
+    let world = World::new(true);
+    let one = world.instance("gm-1");
+    let two = world.instance("gm-2");
+    let game = world.running(&one, "game-1", DAILY).await;
+    let known = one.board.get(&game).expect("on the board");
+    two.perform(&game, Event::Force).await.expect("a turn");
+    assert_eq!(one.board.get(&game), Some(known));
+    // Decided on the store's record, whatever the board says.
+    let forced = one.perform(&game, Event::Force).await.expect("a turn").expect("a record");
+    assert_eq!(forced.current_turn, 2);
+    two.perform(&game, Event::Force).await.expect("a turn");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(one.board.get(&game), None);
+    world.each_turn_once(&game).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_lobby_keeps_nobody_waiting_longer_than_one_question() {
+    let world = World::new(true);
+    let gm = world.instance("gm-1");
+    let game = world.running(&gm, "game-1", DAILY).await;
+    let lobby = Lobby { takes: Duration::from_secs(10), silent: true };
+    let app = Arc::new(app(&world, &gm, lobby));
+    let began = tokio::time::Instant::now();
+    let calls: Vec<_> = (0..20)
+        .map(|_| {
+            let (app, game) = (Arc::clone(&app), game.clone());
+            tokio::spawn(async move { command(&app, &game).await })
+        })
+        .collect();
+    for call in calls {
+        let refused = call.await.expect("no panic");
+        assert!(matches!(refused, Err(ServiceError::ServiceUnavailable(_))), "{refused:?}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(11), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operation_that_succeeded_is_not_told_as_one_that_failed() {
+    let world = World::new(true);
+    let store: Arc<dyn Store> = world.store.clone();
+    // Every look at the record fails from the moment on at which the turn is recorded.
+    let done = Arc::clone(&world.store);
+    let game = crate::world::game("game-1");
+    let of = game.clone();
+    let decide = move |call: service::unreliable::Call<'_>| {
+        use service::unreliable::{Call, Fate};
+        let recorded = futures_free(done.load(&of)).is_some_and(|rt| rt.current_turn > 0);
+        match call {
+            Call::Read("load") if recorded => Fate::Refused,
+            Call::Read(_) | Call::Commit(_) | Call::Write(_) | Call::Append(..) => Fate::Pass,
+        }
+    };
+    let unreliable = Arc::new(service::unreliable::UnreliableStore::new(store, decide));
+    let gm = world.instance_over("gm-1", unreliable);
+    let game = world.running(&gm, game.as_str(), DAILY).await;
+    let forced = gm.perform(&game, Event::Force).await.expect("a turn").expect("a record");
+    assert_eq!(forced.current_turn, 1);
+}
+
+/// The answer of a store in memory, which is there at once.
+fn futures_free<T, E>(answer: impl Future<Output = Result<Option<T>, E>>) -> Option<T> {
+    let mut answer = std::pin::pin!(answer);
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    match answer.as_mut().poll(&mut cx) {
+        std::task::Poll::Ready(answer) => answer.ok().flatten(),
+        std::task::Poll::Pending => panic!("a store in memory waits for nothing"),
+    }
+}
