@@ -36,26 +36,30 @@ impl Board {
         fresh.then(|| Arc::clone(&slot.record))
     }
 
-    /// Takes a record in, unless a later one of the same life is known.
-    pub fn put(&self, record: Arc<Runtime>) {
+    /// Takes a record in, unless a later one of the same life is known; answers whether it did.
+    pub fn put(&self, record: Arc<Runtime>) -> bool {
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(slot) = slots.get_mut(&record.game_id) {
             let same_life = slot.record.incarnation == record.incarnation;
-            if !same_life || slot.record.revision <= record.revision {
+            let later = !same_life || slot.record.revision <= record.revision;
+            if later {
                 *slot = Slot { record, seen_at: Instant::now() };
             }
-            return;
+            return later;
         }
         if slots.len() >= self.capacity {
             Self::make_room(&mut slots, self.time_to_live);
         }
         slots.insert(record.game_id.clone(), Slot { record, seen_at: Instant::now() });
+        true
     }
 
     /// Takes in what was just loaded.
     pub fn note(&self, game: &GameId, loaded: Option<&Arc<Runtime>>) {
         match loaded {
-            Some(record) => self.put(Arc::clone(record)),
+            Some(record) => {
+                self.put(Arc::clone(record));
+            }
             None => self.forget(game),
         }
     }
@@ -65,12 +69,13 @@ impl Board {
         self.slots.write().unwrap_or_else(PoisonError::into_inner).remove(game);
     }
 
-    /// Drops what is no longer believed; where that is nothing, drops everything: the board is a
-    /// convenience, and one burst of loads is cheaper than an order kept on every look.
+    /// Drops what is no longer believed; where that is little, drops everything: the board is a
+    /// convenience, and one burst of loads is cheaper than an order kept on every look, or than
+    /// going through all of it for each record that comes.
     fn make_room(slots: &mut BTreeMap<GameId, Slot>, time_to_live: Duration) {
         let before = slots.len();
         slots.retain(|_, slot| slot.seen_at.elapsed() < time_to_live);
-        if slots.len() == before {
+        if slots.len() > before - before / 8 || slots.len() == before {
             slots.clear();
         }
     }

@@ -10,7 +10,7 @@
 //! commit whose answer was lost is repeated under its name until the truth is known. Everything runs
 //! on the process's task tracker, so that a caller that goes away cannot leave a thing half done.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use machine::{
@@ -79,6 +79,8 @@ pub struct Parts {
 pub struct Driver {
     parts: Parts,
     settlements: Settlements,
+    /// Held while the board and the queue are told of one record.
+    seeing: Mutex<()>,
     outbox: Notify,
     changes: broadcast::Sender<Change>,
 }
@@ -121,7 +123,8 @@ impl Driver {
     pub fn new(parts: Parts) -> Arc<Self> {
         let (changes, _) = broadcast::channel(CHANGES_BUFFER);
         let outbox = Notify::new();
-        Arc::new(Self { parts, settlements: Settlements::default(), outbox, changes })
+        let (settlements, seeing) = (Settlements::default(), Mutex::default());
+        Arc::new(Self { parts, settlements, seeing, outbox, changes })
     }
 
     /// Every change from now on.
@@ -159,10 +162,24 @@ impl Driver {
             return Ok(record);
         }
         match self.outcome(operation, waiter).await? {
-            Outcome::Succeeded => Ok(self.parts.store.load(&game).await?),
+            Outcome::Succeeded => self.after(&game).await,
             Outcome::Failed(failure) => Err(failure.into()),
             Outcome::Superseded => {
                 Err(ServiceError::Conflict("a later operation took this one's place".into()))
+            }
+        }
+    }
+
+    /// The record after an operation that succeeded. SUBTLE: a store that fails now must not make
+    /// that a refusal, or the caller would ask for the same thing a second time.
+    async fn after(&self, game: &GameId) -> Result<Option<Arc<Runtime>>, ServiceError> {
+        match self.parts.store.load(game).await {
+            Ok(record) => Ok(record),
+            Err(error) => {
+                tracing::warn!(%game, %error, "done, but the record cannot be read again");
+                let unread = "it is done, but the record cannot be read; ask again";
+                let known = self.parts.board.get(game);
+                known.map(Some).ok_or_else(|| ServiceError::OutcomeUnknown(unread.into()))
             }
         }
     }
@@ -197,16 +214,13 @@ impl Driver {
         permit: OwnedSemaphorePermit,
     ) -> Result<(), ServiceError> {
         let current = self.parts.store.load(&game).await?;
-        self.parts.board.note(&game, current.as_ref());
-        let due = current.as_ref().and_then(|rt| rt.next_timer());
-        let Some((at, timer)) = due else {
-            self.parts.timers.set(&game, None);
+        let now = self.parts.clock.now();
+        let due = current.as_ref().and_then(|rt| rt.next_timer()).filter(|(at, _)| *at <= now);
+        let Some((_, timer)) = due else {
+            self.seen(&game, current.as_ref());
             return Ok(());
         };
-        if at > self.parts.clock.now() {
-            self.parts.timers.set(&game, Some(at));
-            return Ok(());
-        }
+        self.parts.board.note(&game, current.as_ref());
         self.deal_with(game, timer, permit).await
     }
 
@@ -309,6 +323,9 @@ impl Driver {
                 }
                 Err(CommitError::Determinate(error) | CommitError::Indeterminate(error)) => {
                     tracing::warn!(game = %commit.game_id, %error, "repeating a commit");
+                    // It may have happened: a player's call must not be let through on the
+                    // strength of the record before it.
+                    self.parts.board.forget(&commit.game_id);
                     unknown = true;
                 }
             }
@@ -320,14 +337,26 @@ impl Driver {
         )))
     }
 
+    /// Takes a record to the board and its timer to the queue, unless a later one is known.
+    ///
+    /// SUBTLE: two commits of one game may be announced in the other order; a timer of the earlier
+    /// record would take the place of the right one until the store is asked again.
+    fn seen(&self, game: &GameId, record: Option<&Arc<Runtime>>) {
+        let _in_order = self.seeing.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = match record {
+            Some(record) if !self.parts.board.put(Arc::clone(record)) => return,
+            Some(record) => record.next_timer().map(|(at, _)| at),
+            None => {
+                self.parts.board.forget(game);
+                None
+            }
+        };
+        self.parts.timers.set(game, at);
+    }
+
     /// Tells everybody in this process who needs to know.
     fn announce(&self, cause: &Cause<'_>, before: Option<Arc<Runtime>>, commit: Commit) {
-        match &commit.next {
-            Some(record) => self.parts.board.put(Arc::clone(record)),
-            None => self.parts.board.forget(cause.game),
-        }
-        let next_timer = commit.next.as_ref().and_then(|rt| rt.next_timer());
-        self.parts.timers.set(cause.game, next_timer.map(|(at, _)| at));
+        self.seen(cause.game, commit.next.as_ref());
         if !commit.messages.is_empty() {
             self.outbox.notify_one();
         }
@@ -401,18 +430,22 @@ impl Driver {
         operation: OperationId,
         mut waiter: crate::settle::Waiter<'_>,
     ) -> Result<Outcome, ServiceError> {
-        let deadline = tokio::time::Instant::now() + self.parts.operation_timeout;
-        while tokio::time::Instant::now() < deadline {
-            if let Ok(outcome) = tokio::time::timeout(LOOK_PERIOD, waiter.outcome()).await {
-                return Ok(outcome);
+        let ended = async {
+            loop {
+                if let Ok(outcome) = tokio::time::timeout(LOOK_PERIOD, waiter.outcome()).await {
+                    return outcome;
+                }
+                if let Ok(Some(row)) = self.parts.store.operation(operation).await
+                    && let OperationState::Closed(outcome) = row.state
+                {
+                    return outcome;
+                }
             }
-            if let Ok(Some(row)) = self.parts.store.operation(operation).await
-                && let OperationState::Closed(outcome) = row.state
-            {
-                return Ok(outcome);
-            }
-        }
-        Err(ServiceError::OutcomeUnknown("the operation is still under way; ask again".into()))
+        };
+        // Around the looks too: a store that hangs does not keep the caller beyond the time.
+        tokio::time::timeout(self.parts.operation_timeout, ended).await.map_err(|_| {
+            ServiceError::OutcomeUnknown("the operation is still under way; ask again".into())
+        })
     }
 }
 

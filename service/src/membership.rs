@@ -37,6 +37,10 @@ struct Slot {
     members: Option<(Members, Instant)>,
     /// Held by the one who asks Lobby; the others wait for the answer.
     filling: Arc<tokio::sync::Mutex<()>>,
+    /// How many questions failed, and how the last one did: whoever waited for it shares that
+    /// answer, or a silent Lobby would be asked once for each of them, one after the other.
+    failures: u64,
+    last_failure: Option<LobbyError>,
     used: u64,
 }
 
@@ -55,14 +59,30 @@ impl Memberships {
         if let Some(members) = self.cached(game) {
             return Ok(members.get(user).copied());
         }
-        let filling = self.lock().slot(game, self.capacity).filling.clone();
+        let (filling, failures) = {
+            let mut cache = self.lock();
+            let slot = cache.slot(game, self.capacity);
+            (Arc::clone(&slot.filling), slot.failures)
+        };
         let _one_at_a_time = filling.lock().await;
+        if let Some(failure) = self.failed_since(game, failures) {
+            return Err(failure);
+        }
         for _ in 0..MAX_FILLS {
             if let Some(members) = self.cached(game) {
                 return Ok(members.get(user).copied());
             }
             let epoch = self.lock().slot(game, self.capacity).epoch;
-            let list = self.lobby.memberships(game).await?;
+            let list = match self.lobby.memberships(game).await {
+                Ok(list) => list,
+                Err(failure) => {
+                    let mut cache = self.lock();
+                    let slot = cache.slot(game, self.capacity);
+                    slot.failures += 1;
+                    slot.last_failure = Some(failure.clone());
+                    return Err(failure);
+                }
+            };
             let members: Members =
                 Arc::new(list.into_iter().map(|m| (m.user_id, m.status)).collect());
             let mut cache = self.lock();
@@ -81,10 +101,20 @@ impl Memberships {
     /// Forgets what is known of a game, and what is being asked about it right now.
     pub fn invalidate(&self, game: &GameId) {
         let mut cache = self.lock();
+        // From the same counter as those of new slots, so that no epoch comes twice.
+        cache.clock += 1;
+        let epoch = cache.clock;
         if let Some(slot) = cache.slots.get_mut(game) {
-            slot.epoch += 1;
+            slot.epoch = epoch;
             slot.members = None;
         }
+    }
+
+    /// How the last question failed, where one did after there had been `failures` of them.
+    fn failed_since(&self, game: &GameId, failures: u64) -> Option<LobbyError> {
+        let cache = self.lock();
+        let slot = cache.slots.get(game).filter(|slot| slot.failures > failures)?;
+        slot.last_failure.clone()
     }
 
     fn cached(&self, game: &GameId) -> Option<Members> {
@@ -116,6 +146,8 @@ impl Cache {
             epoch: now,
             members: None,
             filling: Arc::default(),
+            failures: 0,
+            last_failure: None,
             used: now,
         });
         self.order.remove(&slot.used);

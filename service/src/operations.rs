@@ -70,19 +70,8 @@ impl Api for App {
         user: &UserId,
         request: PlayerRequest,
     ) -> Result<Bytes, ServiceError> {
-        let runtime = match self.board.get(game) {
-            Some(runtime) => runtime,
-            None => {
-                let runtime = self.store.load(game).await?;
-                self.board.note(game, runtime.as_ref());
-                runtime.ok_or(ServiceError::RuntimeNotFound)?
-            }
-        };
-        if !accepts(&runtime.life, &request) {
-            let message = format!("the runtime is {}", runtime.status());
-            return Err(ServiceError::RuntimeNotRunning(message));
-        }
-        let Some(race) = runtime.roster.race_of(user) else {
+        let runtime = self.accepting(game, &request).await?;
+        let Some(race) = runtime.roster.race_of(user).cloned() else {
             return Err(ServiceError::Forbidden("the user has no race in this game".into()));
         };
         match self.memberships.status(game, user).await? {
@@ -93,6 +82,8 @@ impl Api for App {
                 ));
             }
         }
+        // Lobby may have taken its time: a turn that began meanwhile is the cutoff all the same.
+        let runtime = self.accepting(game, &request).await?;
         let call = match request {
             PlayerRequest::Commands(commands) => {
                 PlayerCall::Command(player_body(race.as_str(), commands.as_json())?)
@@ -100,7 +91,7 @@ impl Api for App {
             PlayerRequest::Orders(orders) => {
                 PlayerCall::Order(player_body(race.as_str(), orders.as_json())?)
             }
-            PlayerRequest::Report { turn } => PlayerCall::Report { race: race.clone(), turn },
+            PlayerRequest::Report { turn } => PlayerCall::Report { race, turn },
         };
         match self.engine.player(&runtime.engine.endpoint, call).await {
             Ok(reply) => Ok(reply.0),
@@ -152,6 +143,27 @@ impl Api for App {
 }
 
 impl App {
+    /// The record, where it is one that accepts this request now.
+    async fn accepting(
+        &self,
+        game: &GameId,
+        request: &PlayerRequest,
+    ) -> Result<Arc<Runtime>, ServiceError> {
+        let runtime = match self.board.get(game) {
+            Some(runtime) => runtime,
+            None => {
+                let runtime = self.store.load(game).await?;
+                self.board.note(game, runtime.as_ref());
+                runtime.ok_or(ServiceError::RuntimeNotFound)?
+            }
+        };
+        if accepts(&runtime.life, request) {
+            return Ok(runtime);
+        }
+        let message = format!("the runtime is {}", runtime.status());
+        Err(ServiceError::RuntimeNotRunning(message))
+    }
+
     /// The record that a successful operation leaves; gone only where somebody else removed it.
     fn present(&self, record: Option<Arc<Runtime>>) -> Result<Arc<Runtime>, ServiceError> {
         record.ok_or(ServiceError::RuntimeNotFound)
@@ -161,8 +173,9 @@ impl App {
     /// unreachable by the init call; each later call checks the addresses again.
     async fn check_engine_address(&self, request: &RegisterRequest) -> Result<(), ServiceError> {
         let endpoint = &request.engine_endpoint;
-        let addresses =
-            self.net.resolve(endpoint.host(), endpoint.port()).await.unwrap_or_default();
+        let resolved = self.net.resolve(endpoint.host(), endpoint.port());
+        let resolved = tokio::time::timeout(self.settings.connect_timeout, resolved).await;
+        let addresses = resolved.ok().and_then(Result::ok).unwrap_or_default();
         let allowed = &self.settings.engine_networks;
         if addresses.iter().all(|address| allowed.contains(address.ip())) {
             return Ok(());

@@ -141,6 +141,11 @@ impl HealthConsumer {
         };
         let why = if saved.is_some() { "the saved offset is malformed" } else { "none is saved" };
         tracing::info!(label = self.label, from = %begin, why, "health events from the start");
+        // Saved before anything is read: the next life goes on here, and not at an end that may
+        // have moved meanwhile.
+        if let Err(error) = self.streams.save_offset(&self.label, begin).await {
+            tracing::warn!(label = self.label, %error, "where it began is not saved");
+        }
         Ok(begin)
     }
 

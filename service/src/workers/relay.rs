@@ -120,6 +120,11 @@ impl Relay {
         let now = self.clock.now();
         let floor = self.store.outbox_newest(channel).await?;
         let rows = self.store.outbox_assign(channel, floor, now, BATCH).await?;
+        // SUBTLE: an entry above a lost tail would make the stream look complete for ever, so that
+        // the tail is looked at before each batch and not only now and then.
+        if channel == Channel::LobbyEvents && !rows.is_empty() {
+            self.restore_tail().await?;
+        }
         let mut published = Vec::with_capacity(rows.len());
         for row in &rows {
             let appended = match (channel, row.stream_id) {

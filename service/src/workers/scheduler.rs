@@ -23,10 +23,11 @@ const MAX_SLEEP: Duration = Duration::from_secs(1);
 const HORIZON: TimeDelta = TimeDelta::seconds(60);
 /// How often it is filled.
 const FILL_PERIOD: Duration = Duration::from_secs(15);
-/// How often it is filled while the store does not answer.
+/// How often it is filled while the store does not answer, or has more than one answer holds.
 const FILL_RETRY: Duration = Duration::from_secs(1);
 /// How many records one fill asks for: what is due beyond them comes with the next fill, which
-/// follows at once where there were as many.
+/// follows soon where there were as many. Not at once: as long as they are being worked off, the
+/// answer is the same ones again.
 const FILL_LIMIT: usize = 10_000;
 /// A game that could not be dealt with is tried again after this.
 const POSTPONE: TimeDelta = TimeDelta::seconds(1);
@@ -65,8 +66,10 @@ impl Scheduler {
                 };
                 self.strike(game, permit);
             }
+            // Looked at once: a permit that comes back from here on ends the wait below.
+            let free = permits.available_permits();
             let sleep = self
-                .until_next(permits.available_permits())
+                .until_next(free)
                 .min(fill_at.saturating_duration_since(tokio::time::Instant::now()));
             tokio::select! {
                 biased;
@@ -74,7 +77,7 @@ impl Scheduler {
                 () = self.timers.changed().notified() => {}
                 () = tokio::time::sleep(sleep) => {}
                 // A permit that comes back may let in what is overdue.
-                Ok(_) = permits.acquire(), if permits.available_permits() == 0 => {}
+                Ok(_) = permits.acquire(), if free == 0 => {}
             }
         }
     }
@@ -105,7 +108,7 @@ impl Scheduler {
         let horizon = self.clock.now() + HORIZON;
         match self.due(horizon).await {
             Ok(true) => FILL_PERIOD,
-            Ok(false) => Duration::ZERO,
+            Ok(false) => FILL_RETRY,
             Err(error) => {
                 tracing::warn!(%error, "cannot read what is due");
                 FILL_RETRY
@@ -115,10 +118,11 @@ impl Scheduler {
 
     /// Whether everything until the horizon was read.
     async fn due(&self, horizon: machine::Timestamp) -> Result<bool, StoreError> {
+        // SUBTLE: moved before the store is asked, so that a timer that a commit sets meanwhile,
+        // too late for this answer, is kept.
+        self.timers.fill(horizon, []);
         let due = self.store.due(horizon, FILL_LIMIT).await?;
         let complete = due.len() < FILL_LIMIT;
-        // Where there was more, the queue is good only until the last one that was read.
-        let horizon = if complete { horizon } else { due.last().map_or(horizon, |d| d.at) };
         self.timers.fill(horizon, due.into_iter().map(|d| (d.at, d.game_id)));
         Ok(complete)
     }

@@ -2,13 +2,15 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use machine::{Event, Status};
 use service::ports::{OperationState, Store};
 
-use crate::world::{DAILY, World, game};
+use crate::slow_store::SlowStore;
+use crate::world::{DAILY, Instance, World, game};
 
 /// Polls a future so many times, then lets go of it.
 struct PollAtMost<F> {
@@ -61,11 +63,17 @@ where
     panic!("it never came to its end");
 }
 
+/// One whose loads and commits are points too, at which the caller can go away.
+fn over_a_slow_store(world: &World) -> Instance {
+    let store = SlowStore::new(world.store.clone(), Duration::from_millis(10));
+    world.instance_over("gm-1", Arc::new(store))
+}
+
 #[test]
 fn a_caller_that_goes_away_in_the_middle_of_a_turn_leaves_nothing_half_done() {
     let points = at_every_point(async |point| {
         let world = World::new(true);
-        let gm = world.instance("gm-1");
+        let gm = over_a_slow_store(&world);
         let game = world.running(&gm, "game-1", DAILY).await;
         // Long enough for the one who waits to look around several times.
         world.engines.set_takes(Duration::from_millis(7_500));
@@ -88,7 +96,7 @@ fn a_caller_that_goes_away_in_the_middle_of_a_turn_leaves_nothing_half_done() {
 fn a_caller_that_goes_away_in_the_middle_of_a_registration_leaves_nothing_half_done() {
     let points = at_every_point(async |point| {
         let world = World::new(true);
-        let gm = world.instance("gm-1");
+        let gm = over_a_slow_store(&world);
         let game = game("game-1");
         world.engines.set_takes(Duration::from_millis(3_500));
         let register = gm.perform(&game, world.registration(&game, DAILY));
@@ -106,7 +114,7 @@ fn a_caller_that_goes_away_in_the_middle_of_a_registration_leaves_nothing_half_d
 fn a_caller_that_goes_away_in_the_middle_of_a_stop_leaves_nothing_half_done() {
     let points = at_every_point(async |point| {
         let world = World::new(true);
-        let gm = world.instance("gm-1");
+        let gm = over_a_slow_store(&world);
         let game = world.running(&gm, "game-1", DAILY).await;
         let reason = "the players left".parse().expect("a reason");
         let stop = gm.perform(&game, Event::Stop { reason });

@@ -13,7 +13,7 @@ use service::ports::{EngineApi, EngineReply, PlayerCall, RtmApi};
 
 /// What becomes of the next call that changes an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub(crate) enum Next {
     /// Refused or failed before anything was done.
     Fails(EngineFault),
     /// Carried out; the answer does not arrive.
@@ -28,13 +28,13 @@ pub enum Next {
 
 /// One engine.
 #[derive(Default)]
-pub struct Engine {
+pub(crate) struct Engine {
     /// The last turn generated.
-    pub turn: u32,
+    pub(crate) turn: u32,
     /// Every turn generated, in order.
-    pub generated: Vec<u32>,
+    pub(crate) generated: Vec<u32>,
     /// The calls that arrived, by name.
-    pub calls: Vec<&'static str>,
+    pub(crate) calls: Vec<&'static str>,
     races: Vec<String>,
     finishes_at: Option<u32>,
 }
@@ -48,12 +48,12 @@ struct Script {
 }
 
 /// All engines, told apart by the host in their address.
-pub struct Engines {
+pub(crate) struct Engines {
     script: Mutex<Script>,
 }
 
 impl Engines {
-    pub fn new(guard: bool) -> Self {
+    pub(crate) fn new(guard: bool) -> Self {
         let script = Script {
             engines: BTreeMap::new(),
             next: VecDeque::new(),
@@ -69,32 +69,32 @@ impl Engines {
     }
 
     /// Scripts the calls to come that change an engine; the ones after them are carried out.
-    pub fn script(&self, next: impl IntoIterator<Item = Next>) {
+    pub(crate) fn script(&self, next: impl IntoIterator<Item = Next>) {
         self.with(|s| s.next.extend(next));
     }
 
     /// Whether no engine answers at all.
-    pub fn set_down(&self, down: bool) {
+    pub(crate) fn set_down(&self, down: bool) {
         self.with(|s| s.down = down);
     }
 
     /// How long a call takes.
-    pub fn set_takes(&self, takes: Duration) {
+    pub(crate) fn set_takes(&self, takes: Duration) {
         self.with(|s| s.takes = takes);
     }
 
     /// The turn after which the game of every engine is over.
-    pub fn finish_at(&self, game: &GameId, turn: u32) {
+    pub(crate) fn finish_at(&self, game: &GameId, turn: u32) {
         self.with(|s| s.engines.entry(game.to_string()).or_default().finishes_at = Some(turn));
     }
 
     /// Looks at the engine of a game.
-    pub fn see<T>(&self, game: &GameId, look: impl FnOnce(&Engine) -> T) -> T {
+    pub(crate) fn see<T>(&self, game: &GameId, look: impl FnOnce(&Engine) -> T) -> T {
         self.with(|s| look(s.engines.entry(game.to_string()).or_default()))
     }
 
     /// Changes the engine of a game behind Game Master's back.
-    pub fn change(&self, game: &GameId, change: impl FnOnce(&mut Engine)) {
+    pub(crate) fn change(&self, game: &GameId, change: impl FnOnce(&mut Engine)) {
         self.with(|s| change(s.engines.entry(game.to_string()).or_default()));
     }
 
@@ -200,12 +200,12 @@ impl EngineApi for Engines {
 
 /// Runtime Manager, which does what it is asked after a moment.
 #[derive(Default)]
-pub struct Rtm {
+pub(crate) struct Rtm {
     refuses: Mutex<bool>,
 }
 
 impl Rtm {
-    pub fn set_refuses(&self, refuses: bool) {
+    pub(crate) fn set_refuses(&self, refuses: bool) {
         *self.refuses.lock().expect("not poisoned") = refuses;
     }
 

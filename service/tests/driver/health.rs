@@ -170,6 +170,7 @@ async fn a_container_that_dies_in_the_middle_of_a_turn_fences_the_turn_off() {
     gm.idle().await;
     let late = world.record(&game).await.expect("a record");
     assert_eq!(late.current_turn, 0);
+    world.engines.set_takes(Duration::from_millis(300));
     let _scheduler = gm.schedule();
     world.until_turn(&game, 1).await;
     world.each_turn_once(&game).await;

@@ -16,9 +16,8 @@ async fn two_instances_strike_the_same_timers_and_each_turn_is_generated_once() 
     for guard in [true, false] {
         let world = World::new(guard);
         // Slow, so that both have loaded before either commits.
-        let over = |takes| {
-            Arc::new(SlowStore::new(world.store.clone(), Duration::from_millis(takes)))
-        };
+        let over =
+            |takes| Arc::new(SlowStore::new(world.store.clone(), Duration::from_millis(takes)));
         let one = world.instance_over("gm-1", over(5));
         let two = world.instance_over("gm-2", over(6));
         let mut games = vec![];
@@ -26,13 +25,12 @@ async fn two_instances_strike_the_same_timers_and_each_turn_is_generated_once() 
             games.push(world.running(&one, &format!("game-{n}"), EVERY_TEN).await);
         }
         let streams: Arc<dyn Streams> = Arc::new(Embedded::in_memory(Arc::clone(&world.clock)));
-        let workers =
-            [one.schedule(), two.schedule(), one.relay(Arc::clone(&streams))];
-        for round in 0..5 {
+        let workers = [one.schedule(), two.schedule(), one.relay(Arc::clone(&streams))];
+        for game in games.iter().take(5) {
             tokio::time::sleep(Duration::from_secs(13)).await;
             // Administrators at both doors, at the same time as the clock.
-            let game = &games[round];
-            let (a, b) = tokio::join!(one.perform(game, Event::Force), two.perform(game, Event::Force));
+            let (a, b) =
+                tokio::join!(one.perform(game, Event::Force), two.perform(game, Event::Force));
             assert!(a.is_ok() != b.is_ok(), "exactly one turn: {a:?} {b:?}");
         }
         // In the middle between two regular turns.

@@ -204,6 +204,7 @@ async fn what_runtime_manager_refuses_is_told() {
     let patch = Event::Patch {
         version: "1.4.3".parse().expect("a version"),
         image_ref: "galaxy/engine:1.4.3".parse().expect("an image"),
+        turn_guard: true,
     };
     let refused = gm.perform(&game, patch.clone()).await;
     assert!(matches!(refused, Err(ServiceError::Conflict(_))), "{refused:?}");

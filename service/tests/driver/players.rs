@@ -156,7 +156,7 @@ async fn an_operation_that_succeeded_is_not_told_as_one_that_failed() {
     let of = game.clone();
     let decide = move |call: service::unreliable::Call<'_>| {
         use service::unreliable::{Call, Fate};
-        let recorded = futures_free(done.load(&of)).is_some_and(|rt| rt.current_turn > 0);
+        let recorded = at_once(done.load(&of)).is_some_and(|rt| rt.current_turn > 0);
         match call {
             Call::Read("load") if recorded => Fate::Refused,
             Call::Read(_) | Call::Commit(_) | Call::Write(_) | Call::Append(..) => Fate::Pass,
@@ -170,7 +170,7 @@ async fn an_operation_that_succeeded_is_not_told_as_one_that_failed() {
 }
 
 /// The answer of a store in memory, which is there at once.
-fn futures_free<T, E>(answer: impl Future<Output = Result<Option<T>, E>>) -> Option<T> {
+fn at_once<T, E>(answer: impl Future<Output = Result<Option<T>, E>>) -> Option<T> {
     let mut answer = std::pin::pin!(answer);
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     match answer.as_mut().poll(&mut cx) {

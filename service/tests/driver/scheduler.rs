@@ -10,7 +10,7 @@ use service::ports::Store;
 
 use crate::engine::Next;
 use crate::slow_store::SlowStore;
-use crate::world::{EVERY_TEN, World, game};
+use crate::world::{EVERY_TEN, Instance, World};
 
 #[tokio::test(start_paused = true)]
 async fn a_turn_begins_when_it_is_due() {
@@ -149,16 +149,55 @@ async fn more_games_than_one_fill_reads_are_no_reason_to_read_without_a_pause() 
 async fn a_timer_set_while_the_store_is_first_asked_is_kept() {
     let world = World::new(true);
     let slow = Arc::new(SlowStore::new(world.store.clone(), Duration::from_millis(500)));
-    let gm = world.instance_over("gm-1", slow);
+    let gm = Instance { store: slow, ..world.instance("gm-1") };
     let _scheduler = gm.schedule();
     // The question of what is due is answered before this game is there, and arrives after.
-    let game = game("game-1");
-    let registered = world.instance("gm-2");
     tokio::time::sleep(Duration::from_millis(600)).await;
-    drop(registered);
-    let event = world.registration(&game, "*/4 * * * * *");
-    let record = gm.perform(&game, event).await.expect("registered").expect("a record");
-    let due = record.clock().expect("a clock").next_generation_at;
+    let game = world.running(&gm, "game-1", "*/4 * * * * *").await;
+    assert!(world.clock.now() < START + TimeDelta::seconds(1));
     let turn = world.until_turn(&game, 1).await;
-    assert!(turn.updated_at - due < TimeDelta::seconds(6), "{turn:?}");
+    assert!(turn.updated_at < START + TimeDelta::seconds(6), "{turn:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_timer_of_an_earlier_record_does_not_take_the_place_of_the_right_one() {
+    let world = World::new(true);
+    let slow = Arc::new(SlowStore::new(world.store.clone(), Duration::from_millis(1)));
+    let gm = world.instance_over("gm-1", slow.clone());
+    let game = world.running(&gm, "game-1", "0 18 * * *").await;
+    let _scheduler = gm.schedule();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.engines.script([Next::NeverAnswers]);
+    // This process hears of the commit that begins the turn only after the one that stops it.
+    slow.delay_answers([Duration::from_secs(1)]);
+    let began = world.clock.now();
+    let stop = async {
+        world.until(&game, "generating", |rt| rt.status() == Status::GenerationInProgress).await;
+        gm.perform(&game, Event::Stop { reason: "the end".parse().expect("a reason") }).await
+    };
+    let (forced, stopped) = tokio::join!(gm.perform(&game, Event::Force), stop);
+    assert!(forced.is_err(), "{forced:?}");
+    let stopped = stopped.expect("stopped").expect("a record");
+    // When the drain ends, and not when the lease of the turn does.
+    assert!(stopped.updated_at - began < TimeDelta::seconds(12), "{stopped:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_game_whose_engine_is_away_goes_on_when_it_is_back_and_ends_for_good() {
+    let world = World::new(true);
+    let gm = world.instance("gm-1");
+    let game = world.running(&gm, "game-1", EVERY_TEN).await;
+    world.engines.finish_at(&game, 3);
+    let _scheduler = gm.schedule();
+    world.until_turn(&game, 1).await;
+    world.engines.set_down(true);
+    world.until(&game, "failed", |rt| rt.status() == Status::GenerationFailed).await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    world.engines.set_down(false);
+    world.until_turn(&game, 2).await;
+    let over = world.until(&game, "finished", |rt| rt.status() == Status::Finished).await;
+    assert_eq!(over.current_turn, 3);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.record(&game).await, Some(over));
+    world.each_turn_once(&game).await;
 }

@@ -1,8 +1,9 @@
 //! A store whose every call takes a moment, as one across a network does: between a load and a
 //! commit others have their turn. And one that can be taken away.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,24 +16,36 @@ use service::ports::{
 };
 
 /// See the module.
-pub struct SlowStore {
+pub(crate) struct SlowStore {
     inner: Arc<dyn Store>,
     takes: Duration,
     down: AtomicBool,
     calls: AtomicU64,
+    answers_take: Mutex<VecDeque<Duration>>,
 }
 
 impl SlowStore {
-    pub fn new(inner: Arc<dyn Store>, takes: Duration) -> Self {
-        Self { inner, takes, down: AtomicBool::new(false), calls: AtomicU64::new(0) }
+    pub(crate) fn new(inner: Arc<dyn Store>, takes: Duration) -> Self {
+        Self {
+            inner,
+            takes,
+            down: AtomicBool::new(false),
+            calls: AtomicU64::new(0),
+            answers_take: Mutex::default(),
+        }
     }
 
-    pub fn set_down(&self, down: bool) {
+    pub(crate) fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::Relaxed);
     }
 
+    /// How much longer the answers to the next commits take.
+    pub(crate) fn delay_answers(&self, by: impl IntoIterator<Item = Duration>) {
+        self.answers_take.lock().expect("not poisoned").extend(by);
+    }
+
     /// How many calls there were so far.
-    pub fn calls(&self) -> u64 {
+    pub(crate) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
     }
 
@@ -58,7 +71,8 @@ impl Store for SlowStore {
     async fn commit(&self, commit: &Commit) -> Result<Committed, CommitError> {
         self.way().await.map_err(CommitError::Determinate)?;
         let committed = self.inner.commit(commit).await;
-        tokio::time::sleep(self.takes).await;
+        let longer = self.answers_take.lock().expect("not poisoned").pop_front();
+        tokio::time::sleep(self.takes + longer.unwrap_or_default()).await;
         committed
     }
 

@@ -10,7 +10,7 @@ use service::ports::{AppendAt, Appended, Entry, StreamError, Streams};
 
 /// See the module.
 #[derive(Default)]
-pub struct Tape {
+pub(crate) struct Tape {
     state: Mutex<State>,
 }
 
@@ -26,12 +26,12 @@ impl Tape {
     }
 
     /// All entries of a stream.
-    pub fn entries(&self, stream: &str) -> Vec<(StreamId, Vec<u8>)> {
+    pub(crate) fn entries(&self, stream: &str) -> Vec<(StreamId, Vec<u8>)> {
         self.with(|s| s.streams.get(stream).cloned().unwrap_or_default().into_iter().collect())
     }
 
     /// Loses the last so many entries, and the memory of their ids.
-    pub fn lose_tail(&self, stream: &str, count: usize) {
+    pub(crate) fn lose_tail(&self, stream: &str, count: usize) {
         self.with(|s| {
             let entries = s.streams.entry(stream.to_owned()).or_default();
             for _ in 0..count {
@@ -41,11 +41,11 @@ impl Tape {
     }
 
     /// Saves any text as an offset.
-    pub fn plant_offset(&self, consumer: &str, text: &str) {
+    pub(crate) fn plant_offset(&self, consumer: &str, text: &str) {
         self.with(|s| s.offsets.insert(consumer.into(), text.into()));
     }
 
-    pub fn saved_offset(&self, consumer: &str) -> Option<String> {
+    pub(crate) fn saved_offset(&self, consumer: &str) -> Option<String> {
         self.with(|s| s.offsets.get(consumer).cloned())
     }
 }

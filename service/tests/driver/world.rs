@@ -26,7 +26,7 @@ use uuid::Uuid;
 use crate::engine::{Engines, Rtm};
 
 /// The wall clock of a test: tokio's, which is paused.
-pub struct PausedClock(Instant);
+pub(crate) struct PausedClock(Instant);
 
 impl Clock for PausedClock {
     fn now(&self) -> Timestamp {
@@ -37,7 +37,7 @@ impl Clock for PausedClock {
 
 /// Identifiers, counted.
 #[derive(Default)]
-pub struct Counted(AtomicU64);
+pub(crate) struct Counted(AtomicU64);
 
 impl Entropy for Counted {
     fn uuid(&self) -> Uuid {
@@ -47,35 +47,35 @@ impl Entropy for Counted {
 
 /// What all instances share.
 #[derive(Clone)]
-pub struct World {
-    pub clock: Arc<dyn Clock>,
-    pub entropy: Arc<Counted>,
-    pub store: Arc<Embedded>,
-    pub engines: Arc<Engines>,
-    pub rtm: Arc<Rtm>,
-    pub guard: bool,
+pub(crate) struct World {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<Counted>,
+    pub(crate) store: Arc<Embedded>,
+    pub(crate) engines: Arc<Engines>,
+    pub(crate) rtm: Arc<Rtm>,
+    pub(crate) guard: bool,
 }
 
 /// One Game Master; its workers run while it is not stopped.
-pub struct Instance {
-    pub driver: Arc<Driver>,
-    pub board: Arc<Board>,
-    pub timers: Arc<TimerQueue>,
-    pub tasks: TaskTracker,
-    pub stop: CancellationToken,
-    pub store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
+pub(crate) struct Instance {
+    pub(crate) driver: Arc<Driver>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) timers: Arc<TimerQueue>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
-pub fn game(name: &str) -> GameId {
+pub(crate) fn game(name: &str) -> GameId {
     name.parse().expect("a game id")
 }
 
-pub const EVERY_TEN: &str = "*/10 * * * * *";
-pub const DAILY: &str = "0 18 * * *";
+pub(crate) const EVERY_TEN: &str = "*/10 * * * * *";
+pub(crate) const DAILY: &str = "0 18 * * *";
 
 impl World {
-    pub fn new(guard: bool) -> Self {
+    pub(crate) fn new(guard: bool) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(PausedClock(Instant::now()));
         Self {
             store: Arc::new(Embedded::in_memory(Arc::clone(&clock))),
@@ -88,12 +88,12 @@ impl World {
     }
 
     /// An instance over this world's store.
-    pub fn instance(&self, name: &str) -> Instance {
+    pub(crate) fn instance(&self, name: &str) -> Instance {
         self.instance_over(name, Arc::clone(&self.store) as Arc<dyn Store>)
     }
 
     /// An instance that sees the store through another one.
-    pub fn instance_over(&self, name: &str, store: Arc<dyn Store>) -> Instance {
+    pub(crate) fn instance_over(&self, name: &str, store: Arc<dyn Store>) -> Instance {
         let board = Arc::new(Board::new(1000, Duration::from_secs(2)));
         let timers = Arc::new(TimerQueue::default());
         let tasks = TaskTracker::new();
@@ -116,7 +116,7 @@ impl World {
         Instance { driver, board, timers, tasks, stop, store, clock: Arc::clone(&self.clock) }
     }
 
-    pub fn registration(&self, game: &GameId, schedule: &str) -> Event {
+    pub(crate) fn registration(&self, game: &GameId, schedule: &str) -> Event {
         let member = |n: usize| Member {
             user_id: format!("user-{n}").parse().expect("a user id"),
             race_name: format!("Race {n}").parse().expect("a race name"),
@@ -135,16 +135,16 @@ impl World {
     }
 
     /// The record, as the store has it.
-    pub async fn record(&self, game: &GameId) -> Option<Arc<Runtime>> {
+    pub(crate) async fn record(&self, game: &GameId) -> Option<Arc<Runtime>> {
         self.store.load(game).await.expect("the store itself never fails")
     }
 
-    pub async fn status(&self, game: &GameId) -> Option<Status> {
+    pub(crate) async fn status(&self, game: &GameId) -> Option<Status> {
         self.record(game).await.map(|rt| rt.status())
     }
 
     /// Waits until the record is as wanted, for at most ten minutes of the paused clock.
-    pub async fn until(
+    pub(crate) async fn until(
         &self,
         game: &GameId,
         what: &str,
@@ -161,7 +161,7 @@ impl World {
     }
 
     /// Waits until the game runs and this many turns are recorded.
-    pub async fn until_turn(&self, game: &GameId, turn: u32) -> Arc<Runtime> {
+    pub(crate) async fn until_turn(&self, game: &GameId, turn: u32) -> Arc<Runtime> {
         self.until(game, &format!("at turn {turn}"), |rt| {
             rt.current_turn >= turn && rt.status() == Status::Running
         })
@@ -169,7 +169,7 @@ impl World {
     }
 
     /// Everything that was published on a channel, in the order of the commits.
-    pub async fn outbox(&self, channel: Channel) -> Vec<OutboxRow> {
+    pub(crate) async fn outbox(&self, channel: Channel) -> Vec<OutboxRow> {
         let mut rows = self
             .store
             .outbox_published_after(channel, StreamId::ZERO, 100_000)
@@ -179,7 +179,7 @@ impl World {
         rows
     }
 
-    pub async fn until_published(&self) {
+    pub(crate) async fn until_published(&self) {
         for _ in 0..6_000 {
             if self.store.outbox_backlog().await.expect("a number") == 0 {
                 return;
@@ -189,18 +189,18 @@ impl World {
         panic!("the outbox is never empty");
     }
 
-    /// INVARIANTS `no_turn_generated_twice`, `no_turn_twice`: engine and record are at the same turn
-    /// and each one was generated once.
-    pub async fn each_turn_once(&self, game: &GameId) {
+    /// INVARIANTS `no_turn_generated_twice`, `no_turn_twice`: engine and record are at the same
+    /// turn and each one was generated once.
+    pub(crate) async fn each_turn_once(&self, game: &GameId) {
         let record = self.record(game).await.expect("a record");
         let (turn, generated) = self.engines.see(game, |e| (e.turn, e.generated.clone()));
         assert_eq!(turn, record.current_turn, "{record:?}");
         assert_eq!(generated, (1..=turn).collect::<Vec<_>>(), "{record:?}");
     }
 
-    /// INVARIANT `messages_follow_commits`: the stream is what the outbox holds, entry by entry, and
-    /// tells of each turn of the game in its order. To be called when all is published.
-    pub async fn told_in_order(&self, streams: &dyn Streams, game: &GameId) {
+    /// INVARIANT `messages_follow_commits`: the stream is what the outbox holds, entry by entry,
+    /// and tells of each turn of the game in its order. To be called when all is published.
+    pub(crate) async fn told_in_order(&self, streams: &dyn Streams, game: &GameId) {
         let channel = Channel::LobbyEvents;
         let rows = self.outbox(channel).await;
         let read = streams.read(channel.as_str(), StreamId::ZERO, 100_000, Duration::ZERO).await;
@@ -244,7 +244,7 @@ impl World {
     }
 
     /// A game that runs, at turn 0.
-    pub async fn running(&self, instance: &Instance, name: &str, schedule: &str) -> GameId {
+    pub(crate) async fn running(&self, instance: &Instance, name: &str, schedule: &str) -> GameId {
         let game = game(name);
         let registered = instance.perform(&game, self.registration(&game, schedule)).await;
         let record = registered.expect("registered").expect("a record");
@@ -254,7 +254,7 @@ impl World {
 }
 
 /// Short, so that a test of an hour is one of minutes.
-pub fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     Policy {
         probe_lease: TimeDelta::seconds(5),
         turn_lease: TimeDelta::seconds(20),
@@ -267,7 +267,7 @@ pub fn policy() -> Policy {
 }
 
 impl Instance {
-    pub async fn perform(
+    pub(crate) async fn perform(
         &self,
         game: &GameId,
         event: Event,
@@ -275,11 +275,11 @@ impl Instance {
         self.driver.perform(game.clone(), event, Origin::SELF).await
     }
 
-    pub fn schedule(&self) -> tokio::task::JoinHandle<()> {
+    pub(crate) fn schedule(&self) -> tokio::task::JoinHandle<()> {
         self.schedule_at_most(64)
     }
 
-    pub fn schedule_at_most(&self, concurrency: usize) -> tokio::task::JoinHandle<()> {
+    pub(crate) fn schedule_at_most(&self, concurrency: usize) -> tokio::task::JoinHandle<()> {
         let scheduler = Scheduler {
             driver: Arc::clone(&self.driver),
             store: Arc::clone(&self.store),
@@ -291,7 +291,7 @@ impl Instance {
         tokio::spawn(scheduler.run(self.stop.clone()))
     }
 
-    pub fn relay(&self, streams: Arc<dyn Streams>) -> tokio::task::JoinHandle<()> {
+    pub(crate) fn relay(&self, streams: Arc<dyn Streams>) -> tokio::task::JoinHandle<()> {
         let relay = Relay {
             driver: Arc::clone(&self.driver),
             store: Arc::clone(&self.store),
@@ -302,14 +302,18 @@ impl Instance {
         tokio::spawn(relay.run(self.stop.clone()))
     }
 
-    pub fn listen(&self, streams: Arc<dyn Streams>, start: Start) -> tokio::task::JoinHandle<()> {
+    pub(crate) fn listen(
+        &self,
+        streams: Arc<dyn Streams>,
+        start: Start,
+    ) -> tokio::task::JoinHandle<()> {
         let driver = Arc::clone(&self.driver);
         let consumer = HealthConsumer { driver, streams, label: "test".into(), start };
         tokio::spawn(consumer.run(self.stop.clone()))
     }
 
     /// Waits for everything under way.
-    pub async fn idle(&self) {
+    pub(crate) async fn idle(&self) {
         self.tasks.close();
         let idle = tokio::time::timeout(Duration::from_secs(600), self.tasks.wait()).await;
         idle.expect("everything ends");
