@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use machine::{AuditMark, Event, Status};
+use machine::{AuditMark, Event, Incarnation, Status};
 
 use super::sample::{Game, START};
 use super::{Rng, StoreFactory};
@@ -145,11 +145,13 @@ pub(super) async fn a_conflict_is_a_value(factory: &mut dyn StoreFactory) {
     apply(&*store, &mut game, &force).await;
     let again = Game { record: None, ..game.clone() };
     let register = again.must(&again.registration(&mut rng), &mut rng);
-    let expected = Expected { status: Status::Running, revision: 3 };
-    let other_status = Commit { expected: Some(expected), ..stale.clone() };
+    let there = game.record.as_deref().map(Expected::from).expect("a record");
+    let but = |expected| Commit { expected: Some(expected), ..stale.clone() };
+    let other_status = but(Expected { status: Status::Running, ..there });
+    let other_life = but(Expected { incarnation: Incarnation(rng.uuid()), ..there });
     let missing = Commit { game_id: Game::new("missing").id, ..stale.clone() };
     let backlog = store.outbox_backlog().await.expect("a backlog");
-    for late in [&stale, &register, &other_status, &missing] {
+    for late in [&stale, &register, &other_status, &other_life, &missing] {
         assert_eq!(store.commit(late).await.expect("a commit"), Committed::Conflict);
         for audit in &late.audit {
             let row = store.operation(audit.operation).await.expect("an operation");

@@ -55,7 +55,11 @@ impl Model {
         let current = self.record(&commit.game_id);
         let expected = match (&current, commit.expected) {
             (None, None) => true,
-            (Some(rt), Some(e)) => rt.status() == e.status && rt.revision == e.revision,
+            (Some(rt), Some(e)) => {
+                rt.incarnation == e.incarnation
+                    && rt.status() == e.status
+                    && rt.revision == e.revision
+            }
             (None, Some(_)) | (Some(_), None) => false,
         };
         if !expected {

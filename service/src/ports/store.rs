@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use machine::{
-    AuditEntry, Channel, EngineVersion, GameId, ImageRef, Message, OperationId, OperationKind,
-    Outcome, Runtime, Status, StreamId, Timestamp,
+    AuditEntry, Channel, EngineVersion, GameId, ImageRef, Incarnation, Message, OperationId,
+    OperationKind, Outcome, Runtime, Status, StreamId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -37,9 +37,12 @@ pub struct Commit {
     pub at: Timestamp,
 }
 
-/// The compare side of the compare-and-set.
+/// The compare side of the compare-and-set. Status and revision alone could meet their like in
+/// another life of the game, where a registration was rolled back and made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expected {
+    /// The life that was decided on.
+    pub incarnation: Incarnation,
     /// The status that was decided on.
     pub status: Status,
     /// The revision that was decided on.
@@ -48,7 +51,7 @@ pub struct Expected {
 
 impl From<&Runtime> for Expected {
     fn from(rt: &Runtime) -> Self {
-        Self { status: rt.status(), revision: rt.revision }
+        Self { incarnation: rt.incarnation, status: rt.status(), revision: rt.revision }
     }
 }
 
