@@ -72,6 +72,11 @@ pub enum StartError {
     },
 }
 
+/// A bug ended the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the {0} panicked")]
+pub struct WorkerPanicked(&'static str);
+
 /// A Game Master that listens but does not serve yet.
 pub struct Bound {
     app: Arc<App>,
@@ -190,11 +195,14 @@ impl Bound {
     /// Serves until told to stop; then refuses new work, lets what runs come to its end within the
     /// shutdown time-out, and publishes what that left in the outbox. What did not finish is found
     /// by the next process.
-    pub async fn run(self) {
+    ///
+    /// A worker that panics ends the service the same way, with an error: half a Game Master, one
+    /// whose clock or relay stands still, must not look like a whole one.
+    pub async fn run(self) -> Result<(), WorkerPanicked> {
         let Self { app, timers, listener } = self;
         let stopping = app.stopping.clone();
         let deadline = app.settings.shutdown_timeout;
-        let workers = TaskTracker::new();
+        let workers = Workers { stopping: stopping.clone() };
         let scheduler = Scheduler {
             driver: Arc::clone(&app.driver),
             store: Arc::clone(&app.store),
@@ -203,14 +211,12 @@ impl Bound {
             concurrency: app.settings.concurrent_turns,
             tasks: app.tasks.clone(),
         };
-        workers.spawn(scheduler.run(stopping.clone()));
         let consumer = HealthConsumer {
             driver: Arc::clone(&app.driver),
             streams: Arc::clone(&app.streams),
             label: app.settings.health_label.clone(),
             start: app.settings.health_start,
         };
-        workers.spawn(consumer.run(stopping.clone()));
         let relay = Relay {
             driver: Arc::clone(&app.driver),
             store: Arc::clone(&app.store),
@@ -219,24 +225,63 @@ impl Bound {
             keep_published: app.settings.keep_published,
         };
         let drained = CancellationToken::new();
-        let relay = tokio::spawn(relay.run(drained.clone()));
         let api: Arc<dyn http::Api> = app.clone();
         let mut settings = app.settings.http.clone();
         settings.request_ids.get_or_insert_with(|| Arc::clone(&app.entropy));
-        workers.spawn(http::serve(listener, api, settings, stopping.clone()));
+        let server = http::serve(listener, api, settings, stopping.clone());
+        let mut ends = vec![
+            workers.spawn("scheduler", scheduler.run(stopping.clone())),
+            workers.spawn("health consumer", consumer.run(stopping.clone())),
+            workers.spawn("listener", server),
+        ];
+        let relay = workers.spawn("outbox relay", relay.run(drained.clone()));
         stopping.cancelled().await;
-        workers.close();
         app.tasks.close();
         let ended = async {
-            workers.wait().await;
+            let mut panicked = None;
+            for end in ends.drain(..) {
+                panicked = panicked.or(end.await.unwrap_or(None));
+            }
             app.tasks.wait().await;
+            panicked
         };
-        if tokio::time::timeout(deadline, ended).await.is_err() {
+        let panicked = tokio::time::timeout(deadline, ended).await.unwrap_or_else(|_| {
             tracing::warn!(left = app.tasks.len(), "left to the next process");
-        }
+            None
+        });
         drained.cancel();
-        if tokio::time::timeout(RELAY_GRACE, relay).await.is_err() {
+        let relay = tokio::time::timeout(RELAY_GRACE, relay).await.map(|end| end.unwrap_or(None));
+        let relay = relay.unwrap_or_else(|_| {
             tracing::warn!("the outbox is left to the next process");
-        }
+            None
+        });
+        panicked.or(relay).map_or(Ok(()), Err)
+    }
+}
+
+/// Starts the workers so that the end of one by a panic is the end of all.
+struct Workers {
+    stopping: CancellationToken,
+}
+
+impl Workers {
+    /// The handle gives the panic, where there was one.
+    fn spawn(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> tokio::task::JoinHandle<Option<WorkerPanicked>> {
+        let stopping = self.stopping.clone();
+        // A task of its own contains the panic; this one sees how it ended.
+        tokio::spawn(async move {
+            match tokio::spawn(work).await {
+                Ok(()) => None,
+                Err(_) => {
+                    tracing::error!(worker = name, "panicked; Game Master ends");
+                    stopping.cancel();
+                    Some(WorkerPanicked(name))
+                }
+            }
+        })
     }
 }

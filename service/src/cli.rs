@@ -57,7 +57,14 @@ pub(crate) async fn serve(args: ServeArgs) -> ExitCode {
         Ok(address) => tracing::info!(%address, "listening"),
         Err(error) => return fail(EXIT_FAILURE, &error),
     }
-    until_signalled(stopping, bound.run()).await
+    let mut code = ExitCode::SUCCESS;
+    let run = async {
+        if let Err(error) = bound.run().await {
+            code = fail(EXIT_FAILURE, &error);
+        }
+    };
+    let ended = until_signalled(stopping, run).await;
+    if ended == ExitCode::SUCCESS { code } else { ended }
 }
 
 /// `gamemaster dev`.

@@ -99,6 +99,10 @@ pub enum DevError {
     Read(#[from] crate::ports::StoreError),
     #[error("Game Master: {0}")]
     GameMaster(#[from] app::StartError),
+    #[error("Game Master: {0}")]
+    Panicked(#[from] app::WorkerPanicked),
+    #[error("Game Master ended by a panic")]
+    Ended,
     #[error("Lobby: {0}")]
     Lobby(#[from] peers::lobby::LobbyError),
     #[error("Runtime Manager: {0}")]
@@ -217,15 +221,17 @@ pub async fn run(args: DevArgs, stop: CancellationToken) -> Result<(), DevError>
     stop.cancelled().await;
     narrator.say("stopping");
     // Game Master first: what it still does needs the neighbours.
-    if gm.await.is_err() {
-        tracing::error!("Game Master ended by a panic");
-    }
+    let ended = gm.await;
     neighbours.cancel();
     tasks.close();
     if tokio::time::timeout(STOP_GRACE, tasks.wait()).await.is_err() {
         tracing::warn!("a neighbour did not end in time");
     }
-    Ok(())
+    match ended {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(panicked)) => Err(panicked.into()),
+        Err(_) => Err(DevError::Ended),
+    }
 }
 
 fn env(clock: &Arc<dyn Clock>, entropy: &Arc<dyn Entropy>) -> Env {

@@ -122,7 +122,7 @@ fn add_game_master(sim: &mut Sim<'_>, seed: u64, store: Arc<Embedded>, trace: Tr
                     trace.lock().expect("not poisoned").push(line);
                 }
             });
-            bound.run().await;
+            bound.run().await?;
             Ok(())
         }
     });

@@ -13,6 +13,7 @@ use service::app::{self, Seams};
 use service::config::Settings;
 use service::embedded::Embedded;
 use service::ports::{Origin, Store};
+use service::unreliable::{Call, Fate, UnreliableStreams};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Next;
@@ -147,7 +148,25 @@ async fn a_successor_of_the_same_name_takes_up_at_once_what_was_left() {
     assert!(failed.updated_at < work.lease.expires_at, "{failed:?}");
     stopping.cancel();
     let ended = tokio::time::timeout(Duration::from_secs(60), running).await;
-    ended.expect("it ends").expect("no panic");
+    assert_eq!(ended.expect("it ends").expect("no panic"), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_panics_is_the_end_of_the_service_and_not_of_half_of_it() {
+    let world = World::new(true);
+    let sound = seams(&world);
+    let bug = |call: Call<'_>| {
+        assert!(!matches!(call, Call::Read("offset")), "a bug");
+        Fate::Pass
+    };
+    let streams = Arc::new(UnreliableStreams::new(Arc::clone(&sound.streams), bug));
+    let stopping = CancellationToken::new();
+    let seams = Seams { streams, ..sound };
+    let bound = app::bind(settings("gm-1"), seams, stopping.clone()).await.expect("it starts");
+    let ended = tokio::time::timeout(Duration::from_secs(60), bound.run()).await;
+    let error = ended.expect("it ends by itself").expect_err("it says so");
+    assert_eq!(error.to_string(), "the health consumer panicked");
+    assert!(stopping.is_cancelled());
 }
 
 #[tokio::test(start_paused = true)]
