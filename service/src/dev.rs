@@ -162,10 +162,16 @@ fn folder_beside(data: &Path) -> Result<PathBuf, DevError> {
     let mut name = data.as_os_str().to_owned();
     name.push(".d");
     let path = PathBuf::from(name);
-    match std::fs::create_dir_all(path.join("engines")) {
-        Ok(()) => Ok(path),
-        Err(error) => Err(DevError::Folder { path, error }),
+    // One level at a time: a folder that is not there is more likely misspelt than wanted.
+    for folder in [path.clone(), path.join("engines")] {
+        match std::fs::create_dir(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(DevError::Folder { path: folder, error });
+            }
+            Ok(()) | Err(_) => {}
+        }
     }
+    Ok(path)
 }
 
 fn free_address(listen: SocketAddr) -> std::io::Result<SocketAddr> {
