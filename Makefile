@@ -3,7 +3,9 @@
 CARGO ?= cargo
 RUN_ARGS ?=
 
-.PHONY: help run test lint build clean
+MODEL = $(CARGO) run --release --quiet --package model --bin gm-model --
+
+.PHONY: model model-large explore help run test lint build clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -17,6 +19,17 @@ test: lint ## Build, lint and run every test
 lint: ## Check format and lints
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+model: ## Check the lifecycle in every interleaving, and that each rule done wrong is found out
+	$(MODEL) check
+	$(MODEL) variants
+	$(MODEL) table --check
+
+model-large: ## The same with more trouble: minutes
+	$(MODEL) check --config large
+
+explore: ## Open a world of the model in a browser (EXPLORE_ARGS="--config race --port 3000")
+	$(MODEL) explore $(EXPLORE_ARGS)
 
 build: ## Build everything for release
 	$(CARGO) build --release --workspace --locked

@@ -8,7 +8,7 @@ use crate::record::{Life, PendingState, Runtime};
 use crate::time::Timestamp;
 
 /// What a record waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Timer {
     /// The next regular turn.
     Tick,

@@ -6,7 +6,9 @@ use crate::ids::StreamId;
 use crate::time::Timestamp;
 
 /// The summary of an engine's health.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Summary {
     /// Nothing was heard of this container yet.
