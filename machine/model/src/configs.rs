@@ -293,6 +293,7 @@ pub fn large() -> Vec<Config> {
         named("lies_large", lies()),
         named("admin_large", admin()),
         named("rebirth_large", rebirth()),
+        named("relay_large", relay()),
         with(
             "health_large",
             health(),

@@ -8,6 +8,7 @@ use stateright::Path;
 use crate::action::{Action, Answering, AppendFate, Fate};
 use crate::event::{Ev, Fault, Kind, Report, Request, Said, Tk};
 use crate::record::{Admin, NEVER, Phase, Question, Rec, Stage};
+use crate::rule::Rule;
 use crate::state::{Call, Engine, PHANTOM, Relay, Reply, Seen, State, Task, TaskStage};
 
 /// A way from the beginning, as a story: who did what, and what became of the record.
@@ -419,7 +420,9 @@ impl fmt::Debug for State {
             writeln!(f, "stream  [{}] of {all}, {marked} marked{relay}", entries.join(" "))?;
         }
         if !ghost.broken.is_empty() {
-            writeln!(f, "BROKEN  {:?}", ghost.broken)?;
+            let rules = Rule::ALL.into_iter().filter(|rule| ghost.broken.has(*rule));
+            let names: Vec<&str> = rules.map(Rule::name).collect();
+            writeln!(f, "BROKEN  {}", names.join(", "))?;
         }
         Ok(())
     }
