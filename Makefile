@@ -2,10 +2,11 @@
 
 CARGO ?= cargo
 RUN_ARGS ?=
+BENCH_ARGS ?=
 
 MODEL = $(CARGO) run --release --quiet --package model --bin gm-model --
 
-.PHONY: model model-large explore help run test lint build clean
+.PHONY: model model-large explore help run test lint bench build clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -30,6 +31,9 @@ model-large: ## The same with more trouble: minutes
 
 explore: ## Open a world of the model in a browser (EXPLORE_ARGS="--config race --port 3000")
 	$(MODEL) explore $(EXPLORE_ARGS)
+
+bench: ## Measure what the promises name: docs/benchmarks.md (BENCH_ARGS=--quick)
+	$(CARGO) bench --package integration --locked --no-fail-fast -- $(BENCH_ARGS)
 
 build: ## Build everything for release
 	$(CARGO) build --release --workspace --locked

@@ -104,5 +104,5 @@ async fn the_games_go_on_and_nothing_is_lost_or_doubled() {
         let notified: Vec<u32> = told.notified.iter().copied().collect();
         assert_eq!(notified, expected[1..expected.len() - 1], "{game}: what players were told");
     }
-    assert_eq!(store.outbox_backlog().await.expect("the store answers"), 0);
+    assert_eq!(store.outbox_backlog().await.expect("the store answers").waiting, 0);
 }

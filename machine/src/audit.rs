@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::ids::OperationId;
+use crate::time::Timestamp;
 
 /// One mark in the operation log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,9 @@ pub enum AuditMark {
         kind: OperationKind,
         /// The turn number it is to generate, for turns.
         turn: Option<u32>,
+        /// The occurrence of the schedule that it answers to (`Tick`) or takes the place of
+        /// (`Force`): what the tick ledger is made of.
+        tick: Option<Timestamp>,
     },
     /// It ends, once.
     Closed(Outcome),
@@ -51,6 +55,8 @@ pub enum OperationKind {
     Patch,
     /// A look at the engine that an administrator asked for.
     Reconcile,
+    /// A race is taken out of the game. Changes no record; see [`crate::banish`].
+    Banish,
     /// A look at an unwell engine that Game Master took by itself.
     Retry,
     /// An abandoned question was fenced off.
@@ -71,6 +77,7 @@ impl OperationKind {
             Self::Stop => "stop",
             Self::Patch => "patch",
             Self::Reconcile => "reconcile",
+            Self::Banish => "banish",
             Self::Retry => "retry",
             Self::Recovery => "recovery",
             Self::Health => "health",

@@ -15,6 +15,16 @@ pub struct Effect {
     pub call: Call,
 }
 
+/// Take a race out of the game. An engine that has done so before answers as the first time, or
+/// refuses; either way nothing happens twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BanishCall {
+    /// Where the engine listens.
+    pub endpoint: EngineEndpoint,
+    /// Whom.
+    pub race: RaceName,
+}
+
 /// The calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {

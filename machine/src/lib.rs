@@ -18,8 +18,10 @@
 //! hold no runtime and no I/O.
 
 pub mod audit;
+pub mod banish;
 pub mod effect;
 pub mod event;
+pub mod explain;
 pub mod failure;
 pub mod flat;
 pub mod ids;
@@ -35,7 +37,8 @@ pub mod timers;
 pub mod version;
 
 pub use audit::{AuditEntry, AuditMark, OperationKind, Outcome};
-pub use effect::{Call, Effect};
+pub use banish::banish;
+pub use effect::{BanishCall, Call, Effect};
 pub use event::{EnginePlayer, EngineState, Event, HealthReport, Registration};
 pub use failure::{EngineFailure, EngineFault, Failure, FailureCode, RtmFailure};
 pub use ids::{

@@ -3,7 +3,7 @@
 use crate::record::Status;
 use crate::version::EngineVersion;
 
-/// A refusal. The first four answer requests, `Stale` answers outcomes, `Ignored` the rest.
+/// A refusal. The first five answer requests, `Stale` answers outcomes, `Ignored` the rest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
     /// There is no such runtime.
@@ -23,6 +23,9 @@ pub enum Rejection {
         /// The version asked for.
         to: EngineVersion,
     },
+    /// Nobody plays that race in this game.
+    #[error("nobody plays that race in this game")]
+    RaceNotFound,
     /// The question this answers no longer counts.
     #[error("the question that this answers no longer counts")]
     Stale,

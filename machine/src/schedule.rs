@@ -30,16 +30,18 @@
 
 mod error;
 mod field;
+mod fields;
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use chrono::{DateTime, Duration};
+use chrono::{DateTime, Duration, TimeDelta};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use self::error::{FieldName, Place, ScheduleError};
 use self::field::{Piece, Values};
+use self::fields::Fields;
 use crate::time::Timestamp;
 
 /// The longest expression that is read. One that lists every value of all six fields by number is
@@ -71,6 +73,7 @@ pub struct Schedule {
 struct Inner {
     expression: String,
     has_seconds: bool,
+    fields: Fields,
     calendar: Calendar,
 }
 
@@ -119,6 +122,7 @@ impl Schedule {
             inner: Arc::new(Inner {
                 expression: words.join(" "),
                 has_seconds: names.contains(&FieldName::Second),
+                fields,
                 calendar: fields.calendar()?,
             }),
         })
@@ -137,6 +141,28 @@ impl Schedule {
         let schedule = self.clone();
         let first = schedule.inner.calendar.first(after);
         std::iter::successors(first, move |last| schedule.inner.calendar.first(*last))
+    }
+
+    /// The last occurrence strictly before `before`; `None`: there is none since 1970. The cost is
+    /// bounded, however long ago that is.
+    pub fn previous(&self, before: Timestamp) -> Option<Timestamp> {
+        self.inner.fields.last_before(before)
+    }
+
+    /// The shortest time between two consecutive occurrences, to the second; `None`: there are not
+    /// two before the [`HORIZON`]. The cost is bounded, however many there are.
+    pub fn shortest_interval(&self) -> Option<TimeDelta> {
+        self.inner.fields.shortest_interval()
+    }
+
+    /// Refuses a schedule that has two consecutive occurrences closer to each other than `minimum`.
+    pub fn check_interval(&self, minimum: TimeDelta) -> Result<(), ScheduleError> {
+        match self.shortest_interval() {
+            Some(shortest) if shortest < minimum => {
+                Err(ScheduleError::TooFrequent { shortest, minimum })
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Whether the expression has a seconds field.
@@ -180,47 +206,11 @@ fn refuse_foreign_notations(
     }
 }
 
-/// What each field stands for.
-struct Fields {
-    second: Values,
-    minute: Values,
-    hour: Values,
-    day_of_month: Values,
-    month: Values,
-    day_of_week: Values,
-}
-
-impl Default for Fields {
-    /// Without a seconds field a schedule fires at second 0. The other fields are always given.
-    fn default() -> Self {
-        Self {
-            second: Values::only(0),
-            minute: Values::all(FieldName::Minute),
-            hour: Values::all(FieldName::Hour),
-            day_of_month: Values::all(FieldName::DayOfMonth),
-            month: Values::all(FieldName::Month),
-            day_of_week: Values::all(FieldName::DayOfWeek),
-        }
-    }
-}
-
 impl Fields {
-    fn slot(&mut self, name: FieldName) -> &mut Values {
-        match name {
-            FieldName::Second => &mut self.second,
-            FieldName::Minute => &mut self.minute,
-            FieldName::Hour => &mut self.hour,
-            FieldName::DayOfMonth => &mut self.day_of_month,
-            FieldName::Month => &mut self.month,
-            FieldName::DayOfWeek => &mut self.day_of_week,
-        }
-    }
-
     fn calendar(&self) -> Result<Calendar, ScheduleError> {
         let any_date = Values::all(FieldName::DayOfMonth);
         let any_weekday = Values::all(FieldName::DayOfWeek);
-        let either = self.day_of_month.restricted() && self.day_of_week.restricted();
-        let (days, or_days) = match (either, self.has_a_date()) {
+        let (days, or_days) = match (self.either_day(), self.has_a_date()) {
             (false, false) => return Err(ScheduleError::NeverFires),
             (false, true) => (self.search(self.day_of_month, self.day_of_week)?, None),
             // The impossible half would have every search walk all years up to the horizon.
@@ -231,14 +221,6 @@ impl Fields {
             ),
         };
         Ok(Calendar { days, or_days })
-    }
-
-    /// Whether some wanted month has a wanted day of the month, in a leap year at least.
-    fn has_a_date(&self) -> bool {
-        const LONGEST: [u32; 12] = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-        (1..).zip(LONGEST).any(|(month, days)| {
-            self.month.contains(month) && (1..=days).any(|day| self.day_of_month.contains(day))
-        })
     }
 
     /// The calendar search for days that match both of these. The `cron` crate counts weekdays from

@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use machine::record::{Lease, PendingState};
 use machine::{Event, Ticket};
 use net::{ClientLimits, HttpClient, Net};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,13 +21,22 @@ use crate::effects::Effects;
 use crate::http;
 use crate::membership::Memberships;
 use crate::ports::{Clock, EngineApi, Entropy, Store, Streams};
+use crate::telemetry::Telemetry;
+use crate::telemetry::labels::Place;
 use crate::timers::TimerQueue;
-use crate::workers::{HealthConsumer, Relay, Scheduler};
+use crate::turns::Turns;
+pub use crate::workers::WorkerPanicked;
+use crate::workers::{HealthConsumer, Relay, Scheduler, Supervisor, Sweep};
 
 /// How many records left by a predecessor are looked up at a time.
 const RECOVERY_BATCH: usize = 1000;
 /// The relay's time to publish what the last operations left, once they have ended.
 const RELAY_GRACE: Duration = Duration::from_secs(2);
+
+/// How much longer than its call a banish may be open before it is taken for abandoned.
+const BANISH_MARGIN: TimeDelta = TimeDelta::seconds(30);
+/// Between two tries to listen again.
+const BIND_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the world is, seen from here.
 #[derive(Clone)]
@@ -72,11 +83,6 @@ pub enum StartError {
     },
 }
 
-/// A bug ended the service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the {0} panicked")]
-pub struct WorkerPanicked(&'static str);
-
 /// A Game Master that listens but does not serve yet.
 pub struct Bound {
     app: Arc<App>,
@@ -91,6 +97,8 @@ pub async fn bind(
     stopping: CancellationToken,
 ) -> Result<Bound, StartError> {
     let Seams { net, store, streams, clock, entropy } = seams;
+    let (tick, draw) = (Arc::clone(&clock), Arc::clone(&entropy));
+    let telemetry = Telemetry::start(&settings.telemetry, &net, tick, draw);
     store.ready().await?;
     let engine_client = HttpClient::new(
         Arc::clone(&net),
@@ -99,14 +107,14 @@ pub async fn bind(
     );
     let engine: Arc<dyn EngineApi> =
         Arc::new(HttpEngine::new(engine_client, settings.engine_limits));
-    let peer_limits = client_limits(&settings, settings.peer_timeout);
-    let peer_client = HttpClient::new(Arc::clone(&net), peer_limits, None);
-    let rtm = Arc::new(HttpRtm::new(peer_client.clone(), settings.rtm_url.clone()));
-    let lobby = Arc::new(HttpLobby::new(peer_client, settings.lobby_url.clone()));
+    let peer = |timeout| HttpClient::new(Arc::clone(&net), client_limits(&settings, timeout), None);
+    let rtm = Arc::new(HttpRtm::new(peer(settings.rtm_timeout), settings.rtm_url.clone()));
+    let lobby = HttpLobby::new(peer(settings.lobby_timeout), settings.lobby_url.clone());
+    let lobby = Arc::new(lobby);
     let tasks = TaskTracker::new();
     let timers = Arc::new(TimerQueue::default());
     let board = Arc::new(Board::new(settings.board_capacity, settings.board_ttl));
-    let driver = Driver::new(Parts {
+    let parts = Parts {
         store: Arc::clone(&store),
         effects: Effects { engine: Arc::clone(&engine), rtm },
         clock: Arc::clone(&clock),
@@ -117,9 +125,12 @@ pub async fn bind(
         timers: Arc::clone(&timers),
         tasks: tasks.clone(),
         operation_timeout: settings.operation_timeout,
-    });
+    };
+    let metrics = Arc::clone(telemetry.metrics());
+    let driver = Driver::observed(parts, telemetry);
     let memberships =
-        Memberships::new(lobby, settings.membership_capacity, settings.membership_ttl);
+        Memberships::new(lobby, settings.membership_capacity, settings.membership_ttl)
+            .counted(metrics);
     let address = settings.listen;
     let app = Arc::new(App {
         settings,
@@ -173,10 +184,10 @@ impl App {
     }
 
     async fn abandon(&self, game: &machine::GameId, event: Event) {
-        tracing::info!(%game, "taking up what the previous process left behind");
+        tracing::info!(game_id = %game, "taking up what the previous process left behind");
         if let Err(error) = self.driver.tell(game.clone(), event).await {
             // The lease will run out.
-            tracing::warn!(%game, %error, "not taken up at once");
+            tracing::warn!(game_id = %game, %error, "not taken up at once");
         }
     }
 }
@@ -196,92 +207,167 @@ impl Bound {
     /// shutdown time-out, and publishes what that left in the outbox. What did not finish is found
     /// by the next process.
     ///
-    /// A worker that panics ends the service the same way, with an error: half a Game Master, one
-    /// whose clock or relay stands still, must not look like a whole one.
+    /// ```text
+    ///   stopping ─▶ not ready, new requests refused; clock and consumer end
+    ///            ─▶ what runs ends ─▶ the listener ends ─▶ the outbox is emptied
+    /// ```
+    ///
+    /// The listener stays until then, so that whoever asks is told that this process is on its way
+    /// out instead of finding nobody.
+    ///
+    /// A worker that panics is started again; panics that do not stop end the service the same
+    /// way, with an error.
     pub async fn run(self) -> Result<(), WorkerPanicked> {
         let Self { app, timers, listener } = self;
         let stopping = app.stopping.clone();
-        let deadline = app.settings.shutdown_timeout;
-        let workers = Workers { stopping: stopping.clone() };
-        let scheduler = Scheduler {
-            driver: Arc::clone(&app.driver),
-            store: Arc::clone(&app.store),
-            clock: Arc::clone(&app.clock),
-            timers,
-            concurrency: app.settings.concurrent_turns,
-            tasks: app.tasks.clone(),
-        };
-        let consumer = HealthConsumer {
-            driver: Arc::clone(&app.driver),
-            streams: Arc::clone(&app.streams),
-            label: app.settings.health_label.clone(),
-            start: app.settings.health_start,
-        };
-        let relay = Relay {
-            driver: Arc::clone(&app.driver),
-            store: Arc::clone(&app.store),
-            streams: Arc::clone(&app.streams),
-            clock: Arc::clone(&app.clock),
-            keep_published: app.settings.keep_published,
-        };
-        let drained = CancellationToken::new();
-        let api: Arc<dyn http::Api> = app.clone();
-        let mut settings = app.settings.http.clone();
-        settings.request_ids.get_or_insert_with(|| Arc::clone(&app.entropy));
-        let server = http::serve(listener, api, settings, stopping.clone());
-        let mut ends = vec![
-            workers.spawn("scheduler", scheduler.run(stopping.clone())),
-            workers.spawn("health consumer", consumer.run(stopping.clone())),
-            workers.spawn("listener", server),
-        ];
-        let relay = workers.spawn("outbox relay", relay.run(drained.clone()));
+        let telemetry = app.driver.telemetry().clone();
+        let supervisor = Supervisor::new(Arc::clone(&app.driver), stopping.clone());
+        let (unheard, drained) = (CancellationToken::new(), CancellationToken::new());
+        let server = app.spawn_listener(&supervisor, listener, unheard.clone());
+        let workers = app.spawn_workers(&supervisor, timers);
+        let relay = app.spawn_relay(&supervisor, drained.clone());
         stopping.cancelled().await;
+
+        let began = tokio::time::Instant::now();
+        let deadline = began + app.settings.shutdown_timeout;
+        // The relay's share, but no more than half.
+        let relay_share = RELAY_GRACE.min(app.settings.shutdown_timeout / 2);
         app.tasks.close();
+        let mut fell = None;
         let ended = async {
-            let mut panicked = None;
-            for end in ends.drain(..) {
-                panicked = panicked.or(end.await.unwrap_or(None));
+            for worker in workers {
+                fell = fell.or(fallen(worker).await);
             }
             app.tasks.wait().await;
-            panicked
+            unheard.cancel();
+            fell = fell.or(fallen(server).await);
+            // What the last requests began.
+            app.tasks.wait().await;
         };
-        let panicked = tokio::time::timeout(deadline, ended).await.unwrap_or_else(|_| {
+        if tokio::time::timeout_at(deadline - relay_share, ended).await.is_err() {
             tracing::warn!(left = app.tasks.len(), "left to the next process");
-            None
-        });
+        }
         drained.cancel();
-        let relay = tokio::time::timeout(RELAY_GRACE, relay).await.map(|end| end.unwrap_or(None));
-        let relay = relay.unwrap_or_else(|_| {
-            tracing::warn!("the outbox is left to the next process");
-            None
-        });
-        panicked.or(relay).map_or(Ok(()), Err)
+        let grace = relay_share.max(RELAY_GRACE.min(deadline - tokio::time::Instant::now()));
+        match tokio::time::timeout(grace, fallen(relay)).await {
+            Ok(relay) => fell = fell.or(relay),
+            Err(_) => tracing::warn!("the outbox is left to the next process"),
+        }
+        telemetry.flush().await;
+        fell.map_or(Ok(()), Err)
     }
 }
 
-/// Starts the workers so that the end of one by a panic is the end of all.
-struct Workers {
-    stopping: CancellationToken,
+type Worker = JoinHandle<Result<(), WorkerPanicked>>;
+
+/// Waits for a worker to end; what it fell of, where it did.
+async fn fallen(worker: Worker) -> Option<WorkerPanicked> {
+    worker.await.map_or(None, Result::err)
 }
 
-impl Workers {
-    /// The handle gives the panic, where there was one.
-    fn spawn(
-        &self,
-        name: &'static str,
-        work: impl Future<Output = ()> + Send + 'static,
-    ) -> tokio::task::JoinHandle<Option<WorkerPanicked>> {
-        let stopping = self.stopping.clone();
-        // A task of its own contains the panic; this one sees how it ended.
-        tokio::spawn(async move {
-            match tokio::spawn(work).await {
-                Ok(()) => None,
-                Err(_) => {
-                    tracing::error!(worker = name, "panicked; Game Master ends");
-                    stopping.cancel();
-                    Some(WorkerPanicked(name))
-                }
+impl App {
+    /// What sees the work of this process.
+    pub fn telemetry(&self) -> &Telemetry {
+        self.driver.telemetry()
+    }
+
+    fn spawn_workers(&self, supervisor: &Arc<Supervisor>, timers: Arc<TimerQueue>) -> [Worker; 3] {
+        let stop = &self.stopping;
+        let scheduler = Scheduler {
+            driver: Arc::clone(&self.driver),
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            timers,
+            concurrency: self.settings.concurrent_turns,
+            tasks: self.tasks.clone(),
+        };
+        let turns =
+            Turns::new(self.settings.concurrent_turns, Arc::clone(self.telemetry().metrics()));
+        let consumer = HealthConsumer {
+            driver: Arc::clone(&self.driver),
+            streams: Arc::clone(&self.streams),
+            label: self.settings.health_label.clone(),
+            start: self.settings.health_start,
+        };
+        let admin = TimeDelta::from_std(self.settings.engine_limits.admin);
+        let sweep = Sweep {
+            driver: Arc::clone(&self.driver),
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            patience: admin.unwrap_or(TimeDelta::hours(1)) + BANISH_MARGIN,
+        };
+        let (of_scheduler, of_consumer, of_sweep) = (stop.clone(), stop.clone(), stop.clone());
+        [
+            supervisor.spawn(Place::Scheduler, stop.clone(), move || {
+                scheduler.clone().run_within(Arc::clone(&turns), of_scheduler.clone())
+            }),
+            supervisor.spawn(Place::HealthConsumer, stop.clone(), move || {
+                consumer.clone().run(of_consumer.clone())
+            }),
+            supervisor
+                .spawn(Place::Sweep, stop.clone(), move || sweep.clone().run(of_sweep.clone())),
+        ]
+    }
+
+    fn spawn_relay(&self, supervisor: &Arc<Supervisor>, drained: CancellationToken) -> Worker {
+        let relay = Relay {
+            driver: Arc::clone(&self.driver),
+            store: Arc::clone(&self.store),
+            streams: Arc::clone(&self.streams),
+            clock: Arc::clone(&self.clock),
+            keep_published: self.settings.keep_published,
+        };
+        supervisor
+            .spawn(Place::OutboxRelay, drained.clone(), move || relay.clone().run(drained.clone()))
+    }
+
+    fn spawn_listener(
+        self: &Arc<Self>,
+        supervisor: &Arc<Supervisor>,
+        listener: Box<dyn net::Listener>,
+        stop: CancellationToken,
+    ) -> Worker {
+        let mut settings = self.settings.http.clone();
+        settings.request_ids.get_or_insert_with(|| Arc::clone(&self.entropy));
+        settings.draining = self.stopping.clone();
+        settings.telemetry = Some(self.driver.telemetry().clone());
+        let address = listener.local_addr().unwrap_or(self.settings.listen);
+        let mut first = Some(listener);
+        let (app, stopped) = (Arc::clone(self), stop.clone());
+        supervisor.spawn(Place::Listener, stop, move || {
+            let (app, settings, stop) = (Arc::clone(&app), settings.clone(), stopped.clone());
+            let first = first.take();
+            async move {
+                let listener = match first {
+                    Some(listener) => listener,
+                    // The one before fell, and its socket with it.
+                    None => match app.bind_again(address, &stop).await {
+                        Some(listener) => listener,
+                        None => return,
+                    },
+                };
+                let api: Arc<dyn http::Api> = app;
+                http::serve(listener, api, settings, stop).await;
             }
         })
+    }
+
+    /// Binds an address that was this process's a moment ago; `None` where it is to stop first.
+    async fn bind_again(
+        &self,
+        address: SocketAddr,
+        stop: &CancellationToken,
+    ) -> Option<Box<dyn net::Listener>> {
+        loop {
+            match self.net.bind(address).await {
+                Ok(listener) => return Some(listener),
+                Err(error) => tracing::error!(%address, %error, "cannot listen again"),
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return None,
+                () = tokio::time::sleep(BIND_PAUSE) => {}
+            }
+        }
     }
 }

@@ -1,75 +1,100 @@
 //! The commands: from arguments to a running thing and an exit code.
+//!
+//! `runtimes`, `versions` and `explain` ask a running Game Master through `client`; `outbox` and
+//! `migrate` work on the store itself; `schedule`, `config` and `completions` ask nobody. What they print goes
+//! through `output`.
+
+mod client;
+pub(crate) mod completions;
+pub(crate) mod config;
+mod confirm;
+pub(crate) mod explain;
+pub(crate) mod migrate;
+pub(crate) mod outbox;
+pub(crate) mod output;
+mod pages;
+pub(crate) mod runtimes;
+pub(crate) mod schedule;
+pub(crate) mod serve;
+pub(crate) mod versions;
 
 use std::fmt::Display;
-use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use service::app::{self, Seams};
-use service::config::ServeArgs;
+use service::config::refusals;
 use service::dev::{self, DevArgs};
-use service::embedded::Embedded;
-use service::ports::{Clock, SystemClock, SystemEntropy};
+use service::telemetry::{LoggingArgs, logs};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 /// Something went wrong.
 pub(crate) const EXIT_FAILURE: u8 = 1;
 /// What was asked for makes no sense.
 pub(crate) const EXIT_USAGE: u8 = 2;
-/// Ended by a second signal.
-const EXIT_INTERRUPTED: u8 = 130;
+/// Game Master does not answer, and nothing was changed.
+pub(crate) const EXIT_UNREACHABLE: u8 = 3;
+/// A change was sent, and what became of it is not known.
+pub(crate) const EXIT_UNKNOWN: u8 = 4;
+/// Ended by Ctrl-C; where that asks first, by a second signal.
+pub(crate) const EXIT_INTERRUPTED: u8 = 130;
+
+/// The codes, for people.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    refused, or failed
+  2    the command or a setting makes no sense
+  3    Game Master cannot be reached; nothing was changed
+  4    the outcome of a change is unknown; the message says how to learn it
+  130  interrupted";
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// The exit code.
+    code: u8,
+    /// For people, and fit for a terminal.
+    message: String,
+}
+
+impl Failure {
+    /// INVARIANT: what a message quotes from elsewhere has been made plain.
+    pub(crate) fn new(code: u8, message: String) -> Self {
+        Self { code, message }
+    }
+}
 
 /// Says why, and with which code the process ends.
 pub(crate) fn fail(code: u8, error: &dyn Display) -> ExitCode {
-    eprintln!("gamemaster: {error}");
+    output::note(error);
     ExitCode::from(code)
 }
 
-/// `gamemaster serve`.
-pub(crate) async fn serve(args: ServeArgs) -> ExitCode {
-    log_to_stderr("info");
-    let settings = match args.settings() {
-        Ok(settings) => settings,
-        Err(error) => return fail(EXIT_USAGE, &error),
-    };
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let embedded = match &args.store_file {
-        Some(path) => match Embedded::open(path, Arc::clone(&clock)) {
-            Ok(embedded) => Arc::new(embedded),
-            Err(error) => return fail(EXIT_FAILURE, &error),
-        },
-        None => Arc::new(Embedded::in_memory(Arc::clone(&clock))),
-    };
-    let seams = Seams {
-        net: Arc::new(net::TokioNet),
-        store: embedded.clone(),
-        streams: embedded,
-        clock,
-        entropy: Arc::new(SystemEntropy),
-    };
-    let stopping = CancellationToken::new();
-    let bound = match app::bind(settings, seams, stopping.clone()).await {
-        Ok(bound) => bound,
-        Err(error) => return fail(EXIT_FAILURE, &error),
-    };
-    match bound.address() {
-        Ok(address) => tracing::info!(%address, "listening"),
-        Err(error) => return fail(EXIT_FAILURE, &error),
+/// Prints what a command comes to.
+pub(crate) fn end(result: Result<String, Failure>) -> ExitCode {
+    match result {
+        Ok(text) => output::print(&text),
+        Err(Failure { code, message }) => fail(code, &message),
     }
-    let mut code = ExitCode::SUCCESS;
-    let run = async {
-        if let Err(error) = bound.run().await {
-            code = fail(EXIT_FAILURE, &error);
-        }
-    };
-    let ended = until_signalled(stopping, run).await;
-    if ended == ExitCode::SUCCESS { code } else { ended }
+}
+
+/// Says what is wrong with the arguments or the environment, or gives the help asked for.
+pub(crate) fn misused(error: &clap::Error, command: &clap::Command) -> ExitCode {
+    // Two commands may have a flag of the same name, one of which is no setting.
+    let asked = std::env::args().skip(1).find_map(|word| command.find_subcommand(&word));
+    let refusals = refusals(error, asked.unwrap_or(command));
+    for refusal in &refusals {
+        output::note(refusal);
+    }
+    if refusals.is_empty() {
+        // Help and version are no failure, and go to standard output. Nobody may be reading.
+        let _ = error.print();
+    }
+    if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS }
 }
 
 /// `gamemaster dev`.
 pub(crate) async fn dev(args: DevArgs) -> ExitCode {
-    log_to_stderr("warn");
+    let _logs = log_warnings();
     let stopping = CancellationToken::new();
     let running = async {
         match dev::run(args, stopping.clone()).await {
@@ -84,7 +109,7 @@ pub(crate) async fn dev(args: DevArgs) -> ExitCode {
 
 /// `gamemaster engine`.
 pub(crate) async fn engine(args: peers::engine::EngineArgs) -> ExitCode {
-    log_to_stderr("warn");
+    let _logs = log_warnings();
     let stopping = CancellationToken::new();
     let mut code = ExitCode::SUCCESS;
     let run = async {
@@ -124,13 +149,7 @@ async fn signal() {
     }
 }
 
-/// Logs go to standard error: JSON where a machine reads them, lines where a person does.
-fn log_to_stderr(default: &str) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() {
-        log.init();
-    } else {
-        log.json().init();
-    }
+/// For commands without settings of their own: the variables count, or else only warnings are told.
+fn log_warnings() -> Option<logs::Flush> {
+    logs::init(&LoggingArgs::from_environment("warn")).ok()
 }

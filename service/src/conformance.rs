@@ -12,12 +12,15 @@
 //! traits promise: places may have gaps, ties any order, trimmed entries may stay.
 #![expect(clippy::expect_used, clippy::panic, reason = "these are tests, by another name")]
 
+mod claims;
+mod log;
 mod outbox;
 mod records;
 mod rng;
 mod sample;
 mod store_model;
 mod streams_model;
+mod versions;
 
 pub mod store;
 pub mod streams;
@@ -27,7 +30,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use self::rng::Rng;
-pub use self::sample::{Game, START, commit, likely_event};
+pub use self::sample::{Game, START, commit, likely_event, register_versions};
 use crate::ports::{Store, Streams};
 
 /// Makes stores of the implementation under test.

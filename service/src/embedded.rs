@@ -7,21 +7,24 @@
 //!                                       transaction)
 //! ```
 //!
-//! Every write goes this way, one at a time. The plan reads the tables and answers with a list of
-//! changes; the journal makes all of them durable or none; only then do the tables take them, so
-//! that no reader sees what a crash could take back. Opening a file replays its rows through the
-//! same `apply`.
+//! Every write goes this way. The plan reads the tables and answers with a list of changes; the
+//! journal makes all of them durable or none; only then do the tables take them, so that no reader
+//! sees what a crash could take back. Opening a file replays its rows through the same `apply`.
 //!
 //! In memory, nothing waits and nothing blocks: a call is over when it is first polled, which is
-//! what the simulation relies on. With a file, a write runs on a thread of its own from the plan to
-//! the end. SUBTLE: were it to await in between, a caller that is dropped (its client hung up)
-//! would leave a journalled change that the tables never took.
+//! what the simulation relies on. With a file, whatever comes while a write is under way goes into
+//! the next transaction together, on a thread of its own from the plans to the answers; the plans
+//! read a second copy of the tables, which is ahead of what is durable. SUBTLE: were a write to
+//! await in between, a caller that is dropped (its client hung up) would leave a journalled change
+//! that the tables never took.
 //!
 //! Where to read on: `plan` (what a commit changes), `outbox`, `queues` (the other plans), `tables`
-//! (what is kept, and its indexes), `journal` (the file), `store` and `streams` (the traits).
+//! (what is kept, and its indexes), `group` (who writes together), `journal` (the file), `store` and
+//! `streams` (the traits).
 
 mod change;
 mod error;
+mod group;
 mod journal;
 mod outbox;
 mod plan;
@@ -38,11 +41,12 @@ use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Duration;
 
 use machine::Timestamp;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use self::change::Change;
 pub use self::error::OpenError;
 use self::error::WriteError;
+use self::group::{Group, Member};
 use self::journal::Journal;
 use self::tables::Tables;
 use crate::ports::{Clock, StreamError};
@@ -52,6 +56,8 @@ use crate::ports::{Clock, StreamError};
 pub const COMMIT_IDS_KEPT_HOURS: i64 = 24;
 /// The most names of commits kept.
 pub const MAX_COMMIT_IDS: usize = 250_000;
+/// How many callers' names for requests are kept within their time.
+pub const MAX_CLAIMS: usize = 100_000;
 /// How long a closed operation is kept, in days. An open one is never dropped.
 pub const CLOSED_OPERATIONS_KEPT_DAYS: i64 = 90;
 /// The most closed operations kept.
@@ -70,6 +76,10 @@ pub const MAX_ROWS_PER_SWEEP: usize = 1_000;
 /// How long a write waits for the file before its caller is told that the outcome is unknown.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The most writes that are queued for the file and written to it at a time, and so the most in one
+/// transaction; more wait without a place.
+pub const MAX_WRITES_AT_ONCE: usize = 256;
+
 /// The embedded store. A clone is another handle to the same tables; the file is closed with the
 /// last one.
 #[derive(Clone)]
@@ -81,10 +91,10 @@ struct Inner {
     clock: Arc<dyn Clock>,
     tables: RwLock<Tables>,
     /// Whoever holds it writes; `None` in memory.
-    writer: Mutex<Option<Journal>>,
-    /// Whether writes go to a file, and so to a thread of their own: one at a time, the others wait
-    /// here without a thread.
-    turnstile: Option<Arc<Semaphore>>,
+    writer: Mutex<Option<File>>,
+    /// Whether writes go to a file, and so in groups.
+    in_file: bool,
+    group: Group,
     /// Ticks with every entry appended.
     appended: watch::Sender<u64>,
     /// Why nothing is answered any more.
@@ -92,6 +102,12 @@ struct Inner {
     /// Whether the file refused the last write: what is read is true still, but the store is not
     /// ready.
     stalled: AtomicBool,
+}
+
+struct File {
+    journal: Journal,
+    /// The tables with what the group under way has changed so far: what its next plan reads.
+    ahead: Tables,
 }
 
 impl Embedded {
@@ -108,13 +124,14 @@ impl Embedded {
     }
 
     fn over(tables: Tables, journal: Option<Journal>, clock: Arc<dyn Clock>) -> Self {
-        let turnstile = journal.is_some().then(|| Arc::new(Semaphore::new(1)));
+        let file = journal.map(|journal| File { journal, ahead: tables.clone() });
         Self {
             inner: Arc::new(Inner {
                 clock,
                 tables: RwLock::new(tables),
-                writer: Mutex::new(journal),
-                turnstile,
+                in_file: file.is_some(),
+                writer: Mutex::new(file),
+                group: Group::new(),
                 appended: watch::Sender::new(0),
                 broken: OnceLock::new(),
                 stalled: AtomicBool::new(false),
@@ -143,46 +160,25 @@ impl Embedded {
         T: Send + 'static,
         P: FnOnce(&Tables) -> Result<Planned<T>, WriteError> + Send + 'static,
     {
-        let Some(turnstile) = &self.inner.turnstile else {
-            return self.inner.write(plan);
-        };
-        let closed = |_| WriteError::Refused("the store is closed".into());
-        let permit = tokio::time::timeout(WRITE_TIMEOUT, Arc::clone(turnstile).acquire_owned())
-            .await
-            .map_err(|_| WriteError::Refused("the file is busy".into()))?
-            .map_err(closed)?;
-        let inner = Arc::clone(&self.inner);
-        let written = tokio::task::spawn_blocking(move || {
-            // Both are let go before the answer is given: whoever has the answer of the last write
-            // and drops the last handle has closed the file.
-            let (inner, _permit) = (inner, permit);
-            inner.write(plan)
-        });
-        match tokio::time::timeout(WRITE_TIMEOUT, written).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(lost)) => Err(WriteError::Unknown(format!("the write was lost: {lost}"))),
-            Err(_) => Err(WriteError::Unknown("the write takes too long".into())),
+        if self.inner.in_file {
+            group::write(&self.inner, plan).await
+        } else {
+            self.inner.write(plan)
         }
     }
 
-    /// Repeats a plan that drops a bounded number of rows until it finds fewer; returns how many.
+    /// Repeats a plan that takes a bounded number of rows until it finds fewer; returns how many.
     async fn sweep<P>(&self, plan: P) -> Result<u64, WriteError>
     where
-        P: Fn(&Tables, usize) -> Vec<Change> + Clone + Send + 'static,
+        P: Fn(&Tables, usize) -> Planned<usize> + Clone + Send + 'static,
     {
-        let mut dropped: u64 = 0;
+        let mut swept: u64 = 0;
         loop {
             let plan = plan.clone();
-            let count = self
-                .change(move |tables| {
-                    let changes = plan(tables, MAX_ROWS_PER_SWEEP);
-                    let count = changes.len();
-                    Ok(Planned { changes, answer: count })
-                })
-                .await?;
-            dropped = dropped.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+            let count = self.change(move |tables| Ok(plan(tables, MAX_ROWS_PER_SWEEP))).await?;
+            swept = swept.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
             if count < MAX_ROWS_PER_SWEEP {
-                return Ok(dropped);
+                return Ok(swept);
             }
         }
     }
@@ -196,6 +192,14 @@ struct Planned<T> {
     answer: T,
 }
 
+impl Planned<usize> {
+    /// The answer is how many.
+    fn all(changes: Vec<Change>) -> Self {
+        let answer = changes.len();
+        Self { changes, answer }
+    }
+}
+
 impl<T> Planned<T> {
     fn nothing(answer: T) -> Self {
         Self { changes: vec![], answer }
@@ -203,29 +207,68 @@ impl<T> Planned<T> {
 }
 
 impl Inner {
+    /// One write in memory.
     fn write<T>(
         &self,
         plan: impl FnOnce(&Tables) -> Result<Planned<T>, WriteError>,
     ) -> Result<T, WriteError> {
-        let mut writer = self.writer.lock().map_err(|_| self.give_up("a write panicked"))?;
+        let _writer = self.writer.lock().map_err(|_| self.give_up("a write panicked"))?;
         self.intact()?;
         let Planned { changes, answer } = {
             let tables = self.tables.read().map_err(|_| self.give_up("a write panicked"))?;
             plan(&tables)?
         };
-        if changes.is_empty() {
-            return Ok(answer);
+        self.apply(changes)?;
+        Ok(answer)
+    }
+
+    /// One transaction in the file. Answers what becomes of each member, or of all of them.
+    fn write_group(
+        &self,
+        members: &mut [Box<dyn Member>],
+    ) -> Result<Vec<Result<(), WriteError>>, WriteError> {
+        let mut writer = self.writer.lock().map_err(|_| self.give_up("a write panicked"))?;
+        self.intact()?;
+        let Some(File { journal, ahead }) = writer.as_mut() else {
+            return Err(WriteError::Refused("there is no file".into()));
+        };
+        let (mut rows, mut changes) = (vec![], vec![]);
+        let mut fates = Vec::with_capacity(members.len());
+        for member in members {
+            let planned = member.plan(ahead).and_then(|planned| {
+                let encoded = Journal::encode(&planned)?;
+                Ok((planned, encoded))
+            });
+            fates.push(planned.map(|(planned, encoded)| {
+                planned.iter().for_each(|change| ahead.apply(change.clone()));
+                changes.extend(planned);
+                rows.extend(encoded);
+            }));
         }
-        if let Some(journal) = writer.as_mut() {
-            let written = journal.append(&changes);
+        if !rows.is_empty() {
+            let written = journal.append(&rows);
             self.stalled.store(written.is_err(), Ordering::Relaxed);
-            written.inspect_err(|error| {
-                // INVARIANT: what is in memory is what is durable. After this it may not be, and
-                // only reading the file again tells.
-                if let WriteError::Unknown(problem) = error {
-                    let _ = self.give_up(problem);
-                }
-            })?;
+            written.or_else(|error| self.take_back(error, ahead))?;
+        }
+        self.apply(changes)?;
+        Ok(fates)
+    }
+
+    /// INVARIANT: what is in memory is what is durable. Where it is in doubt what is, only reading
+    /// the file again tells.
+    fn take_back(&self, error: WriteError, ahead: &mut Tables) -> Result<(), WriteError> {
+        if let WriteError::Unknown(problem) = &error {
+            let _ = self.give_up(problem);
+        } else {
+            let tables = self.tables.read().map_err(|_| self.give_up("a write panicked"))?;
+            *ahead = tables.clone();
+        }
+        Err(error)
+    }
+
+    fn apply(&self, changes: Vec<Change>) -> Result<(), WriteError> {
+        if changes.is_empty() {
+            return Ok(());
         }
         let appends = changes.iter().any(Change::appends);
         let mut tables = self.tables.write().map_err(|_| self.give_up("a write panicked"))?;
@@ -236,7 +279,7 @@ impl Inner {
         if appends {
             self.appended.send_modify(|count| *count = count.wrapping_add(1));
         }
-        Ok(answer)
+        Ok(())
     }
 
     fn intact(&self) -> Result<(), WriteError> {

@@ -17,8 +17,12 @@ pub enum ServiceError {
     RuntimeNotFound,
     #[error("no such engine version is registered")]
     EngineVersionNotFound,
+    #[error("nobody plays that race in this game")]
+    RaceNotFound,
     #[error("{0}")]
     Conflict(String),
+    #[error("a runtime record names this engine version")]
+    EngineVersionInUse,
     #[error("{0}")]
     RuntimeNotRunning(String),
     #[error("{0}")]
@@ -44,6 +48,7 @@ impl From<Rejection> for ServiceError {
             Rejection::NotRunning(_) => Self::RuntimeNotRunning(rejection.to_string()),
             Rejection::Conflict(_) => Self::Conflict(rejection.to_string()),
             Rejection::SemverPatchOnly { .. } => Self::SemverPatchOnly(rejection.to_string()),
+            Rejection::RaceNotFound => Self::RaceNotFound,
             // Answers to outcomes and timers, which no caller sends.
             Rejection::Stale | Rejection::Ignored(_) => Self::InternalError,
         }
@@ -59,8 +64,9 @@ impl From<Failure> for ServiceError {
             FailureCode::EngineProtocolViolation => Self::EngineProtocolViolation(message),
             FailureCode::GenerationInterrupted
             | FailureCode::StartInterrupted
-            | FailureCode::RtmUnavailable => Self::ServiceUnavailable(message),
-            FailureCode::RtmRefused | FailureCode::Conflict => Self::Conflict(message),
+            | FailureCode::RtmUnavailable
+            | FailureCode::RtmRefused => Self::ServiceUnavailable(message),
+            FailureCode::Conflict => Self::Conflict(message),
         }
     }
 }

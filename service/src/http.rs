@@ -4,8 +4,9 @@
 //!   net::serve --- front ----- operation   which one? else 404, 405
 //!                    |
 //!                    |-- probes            answered at once, whatever the load
+//!                    |-- tokens            who asks, and may they? else 401, 403
 //!                    |-- places            a place in flight, for the game too? else 503
-//!                    |-- headers, body     who asks, and what; bounded. else 400, 408, 413, 415
+//!                    |-- headers, body     what exactly; bounded. else 400, 408, 413, 415
 //!                    |
 //!                    |-- player            commands, orders, reports: the hot path, no filters
 //!                    '-- routes            everything else, as warp filters
@@ -22,11 +23,12 @@
 //! for a command. The operation is found before warp too: warp cannot tell an unknown path from a
 //! wrong method, and takes a trailing slash for nothing.
 //!
-//! Deliberately absent: authentication by tokens, compression, ranges, content negotiation (the
+//! Deliberately absent: compression, ranges, content negotiation (the
 //! answer is JSON whatever `Accept` says), CORS.
 
 pub mod api;
 mod body;
+mod claim;
 mod contain;
 mod cursor;
 mod front;
@@ -39,6 +41,7 @@ mod player;
 mod query;
 mod reply;
 mod routes;
+mod tokens;
 mod view;
 
 use std::fmt;
@@ -48,9 +51,13 @@ use std::time::Duration;
 use net::{Listener, ServerLimits};
 use tokio_util::sync::CancellationToken;
 
-pub use self::api::{Api, CommandList, PlayerRequest, Readiness, RegisterRequest};
+pub use self::api::{
+    Api, Asked, CommandList, Explained, PlayerRequest, Readiness, RegisterRequest, VersionUpdate,
+};
 use self::front::Front;
+pub use self::tokens::{BadTokens, Tokens};
 use crate::ports::Entropy;
+use crate::telemetry::Telemetry;
 
 /// Bounds of the API.
 #[derive(Clone)]
@@ -65,9 +72,15 @@ pub struct HttpSettings {
     pub max_in_flight: usize,
     /// Requests in flight about one game; beyond it 503 at once.
     pub max_in_flight_per_game: usize,
+    /// The callers' tokens. Without them everybody who can reach the listener is believed.
+    pub tokens: Option<Tokens>,
     /// Where the identifier of a request comes from that brought no usable one. Without it such a
     /// request has none.
     pub request_ids: Option<Arc<dyn Entropy>>,
+    /// Once cancelled, everything but the probes is refused with 503.
+    pub draining: CancellationToken,
+    /// What sees the requests. Without it the API has numbers of its own.
+    pub telemetry: Option<Telemetry>,
 }
 
 impl Default for HttpSettings {
@@ -78,7 +91,10 @@ impl Default for HttpSettings {
             body_timeout: Duration::from_secs(10),
             max_in_flight: 1024,
             max_in_flight_per_game: 64,
+            tokens: None,
             request_ids: None,
+            draining: CancellationToken::new(),
+            telemetry: None,
         }
     }
 }
@@ -91,7 +107,9 @@ impl fmt::Debug for HttpSettings {
             .field("body_timeout", &self.body_timeout)
             .field("max_in_flight", &self.max_in_flight)
             .field("max_in_flight_per_game", &self.max_in_flight_per_game)
+            .field("tokens", &self.tokens)
             .field("request_ids", &self.request_ids.is_some())
+            .field("draining", &self.draining.is_cancelled())
             .finish()
     }
 }

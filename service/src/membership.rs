@@ -9,6 +9,8 @@ use machine::{GameId, UserId};
 use tokio::time::Instant;
 
 use crate::ports::{LobbyApi, LobbyError, MembershipStatus};
+use crate::telemetry::Metrics;
+use crate::telemetry::labels::CacheOutcome;
 
 /// How often a fill that an invalidation overtook is begun anew before the caller is turned away.
 const MAX_FILLS: usize = 3;
@@ -21,6 +23,7 @@ pub struct Memberships {
     time_to_live: Duration,
     capacity: usize,
     cache: Mutex<Cache>,
+    metrics: Option<Arc<Metrics>>,
 }
 
 #[derive(Default)]
@@ -47,7 +50,13 @@ struct Slot {
 impl Memberships {
     /// A cache of at most `capacity` games, each believed for `time_to_live`.
     pub fn new(lobby: Arc<dyn LobbyApi>, capacity: usize, time_to_live: Duration) -> Self {
-        Self { lobby, time_to_live, capacity: capacity.max(1), cache: Mutex::default() }
+        let capacity = capacity.max(1);
+        Self { lobby, time_to_live, capacity, cache: Mutex::default(), metrics: None }
+    }
+
+    /// The same, counted.
+    pub fn counted(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics: Some(metrics), ..self }
     }
 
     /// How Lobby sees a player in a game; `None`: not a member.
@@ -56,7 +65,12 @@ impl Memberships {
         game: &GameId,
         user: &UserId,
     ) -> Result<Option<MembershipStatus>, LobbyError> {
-        if let Some(members) = self.cached(game) {
+        let cached = self.cached(game);
+        if let Some(metrics) = &self.metrics {
+            let is_hit = cached.is_some();
+            metrics.looked_up(if is_hit { CacheOutcome::Hit } else { CacheOutcome::Miss });
+        }
+        if let Some(members) = cached {
             return Ok(members.get(user).copied());
         }
         let (filling, failures) = {
@@ -100,6 +114,9 @@ impl Memberships {
 
     /// Forgets what is known of a game, and what is being asked about it right now.
     pub fn invalidate(&self, game: &GameId) {
+        if let Some(metrics) = &self.metrics {
+            metrics.invalidated();
+        }
         let mut cache = self.lock();
         // From the same counter as those of new slots, so that no epoch comes twice.
         cache.clock += 1;

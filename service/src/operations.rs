@@ -1,18 +1,31 @@
 //! What callers ask for, in terms of events: everything between the HTTP layer and the driver.
 
+mod versions;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use machine::explain::LogLine;
+use machine::schedule::FAR_FUTURE;
 use machine::{
-    EngineVersion, Event, GameId, Incarnation, Life, Registration, Runtime, Schedule, Status,
-    UserId,
+    EngineVersion, Event, GameId, Incarnation, Life, RaceName, Registration, Runtime, Schedule,
+    Status, StopReason, Timestamp, UserId,
 };
 
 use crate::app::App;
 use crate::error::ServiceError;
-use crate::http::{Api, PlayerRequest, Readiness, RegisterRequest};
-use crate::ports::{EngineVersionRow, MembershipStatus, NewVersion, Origin, PlayerCall};
+use crate::http::{
+    Api, Asked, Explained, PlayerRequest, Readiness, RegisterRequest, VersionUpdate,
+};
+use crate::ports::{
+    EngineVersionRow, MembershipStatus, NewVersion, OperationRow, OperationState, PlayerCall,
+    PlayerCallError, VersionChange,
+};
+
+/// How much of a game's log an explanation looks at: enough for the last hundred ticks of a game in
+/// trouble, where each has a failure, a retry and news of its container.
+const EXPLAINED_OPERATIONS: usize = 500;
 
 #[async_trait]
 impl Api for App {
@@ -20,10 +33,9 @@ impl Api for App {
         &self,
         game: GameId,
         request: RegisterRequest,
-        origin: Origin,
+        asked: Asked,
     ) -> Result<Arc<Runtime>, ServiceError> {
-        let schedule = Schedule::parse(&request.turn_schedule, self.settings.schedule_resolution)
-            .map_err(|e| ServiceError::InvalidRequest(format!("turn_schedule: {e}")))?;
+        let schedule = self.schedule("turn_schedule", &request.turn_schedule)?;
         self.check_engine_address(&request).await?;
         // A deprecated version is good for a game whose start is under way; Lobby is told of the
         // deprecation when it asks for the image.
@@ -39,7 +51,7 @@ impl Api for App {
             schedule,
         };
         let event = Event::Register(Box::new(registration));
-        self.present(self.driver.perform(game, event, origin).await?)
+        self.present(self.driver.perform(game, event, asked).await?)
     }
 
     async fn runtime(&self, game: &GameId) -> Result<Option<Arc<Runtime>>, ServiceError> {
@@ -58,9 +70,72 @@ impl Api for App {
     async fn force_next_turn(
         &self,
         game: GameId,
-        origin: Origin,
+        asked: Asked,
     ) -> Result<Arc<Runtime>, ServiceError> {
-        self.present(self.driver.perform(game, Event::Force, origin).await?)
+        self.present(self.driver.perform(game, Event::Force, asked).await?)
+    }
+
+    async fn stop(
+        &self,
+        game: GameId,
+        reason: StopReason,
+        asked: Asked,
+    ) -> Result<Arc<Runtime>, ServiceError> {
+        self.present(self.driver.perform(game, Event::Stop { reason }, asked).await?)
+    }
+
+    async fn patch(
+        &self,
+        game: GameId,
+        version: EngineVersion,
+        asked: Asked,
+    ) -> Result<Arc<Runtime>, ServiceError> {
+        // A deprecated version is good to go back to.
+        let row = self.version(&version).await?;
+        let EngineVersionRow { version, image_ref, options, .. } = row;
+        let event = Event::Patch { version, image_ref, turn_guard: options.turn_guard };
+        self.present(self.driver.perform(game, event, asked).await?)
+    }
+
+    async fn reconcile(&self, game: GameId, asked: Asked) -> Result<Arc<Runtime>, ServiceError> {
+        self.present(self.driver.perform(game, Event::Reconcile, asked).await?)
+    }
+
+    async fn banish(&self, game: GameId, race: RaceName, asked: Asked) -> Result<(), ServiceError> {
+        self.driver.banish(game, race, asked).await
+    }
+
+    async fn operations(
+        &self,
+        game: &GameId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<OperationRow>, ServiceError> {
+        let rows = self.store.operations(game, before, limit).await?;
+        // The log outlives the record, and a new record has a log.
+        if rows.is_empty() && before.is_none() && self.store.load(game).await?.is_none() {
+            return Err(ServiceError::RuntimeNotFound);
+        }
+        Ok(rows)
+    }
+
+    async fn explain(&self, game: &GameId) -> Result<Explained, ServiceError> {
+        let log = self.store.operations(game, None, EXPLAINED_OPERATIONS).await?;
+        let runtime = self.store.load(game).await?.ok_or(ServiceError::RuntimeNotFound)?;
+        let log: Vec<LogLine> = log.into_iter().map(log_line).collect();
+        let (now, policy) = (self.clock.now(), &self.settings.policy);
+        let explanation = machine::explain::explain(&runtime, &log, now, policy);
+        Ok(Explained { runtime, explanation })
+    }
+
+    async fn preview(&self, schedule: &str, count: usize) -> Result<Vec<Timestamp>, ServiceError> {
+        let schedule = self.schedule("expression", schedule)?;
+        let mut at = self.clock.now();
+        let occurrences = std::iter::from_fn(|| {
+            at = schedule.next(at);
+            (at < FAR_FUTURE).then_some(at)
+        });
+        Ok(occurrences.take(count).collect())
     }
 
     /// Nothing here asks the store where the board knows the game, nor Lobby where the cache does.
@@ -95,7 +170,8 @@ impl Api for App {
         };
         match self.engine.player(&runtime.engine.endpoint, call).await {
             Ok(reply) => Ok(reply.0),
-            Err(failure) => Err(failure.to_failure().into()),
+            Err(PlayerCallError::Failed(failure)) => Err(failure.to_failure().into()),
+            Err(PlayerCallError::OutcomeUnknown(why)) => Err(ServiceError::OutcomeUnknown(why)),
         }
     }
 
@@ -104,18 +180,39 @@ impl Api for App {
         Ok(())
     }
 
-    async fn create_version(&self, new: NewVersion) -> Result<EngineVersionRow, ServiceError> {
-        // On the tracker, as everything that changes something: a caller that hangs up does not
-        // leave it half done.
-        let store = Arc::clone(&self.store);
-        let now = self.clock.now();
-        let version = new.version.clone();
-        let created = self.tasks.spawn(async move { store.create_version(&new, now).await });
-        if created.await.map_err(|_| ServiceError::InternalError)?? {
-            self.version(&version).await
-        } else {
-            Err(ServiceError::Conflict("this engine version is registered already".into()))
-        }
+    async fn create_version(
+        &self,
+        new: NewVersion,
+        asked: Asked,
+    ) -> Result<EngineVersionRow, ServiceError> {
+        self.change_version(VersionChange::Create(new), asked).await.and_then(there)
+    }
+
+    async fn update_version(
+        &self,
+        version: EngineVersion,
+        update: VersionUpdate,
+        asked: Asked,
+    ) -> Result<EngineVersionRow, ServiceError> {
+        let VersionUpdate { image_ref, options } = update;
+        let change = VersionChange::Update { version, image_ref, options };
+        self.change_version(change, asked).await.and_then(there)
+    }
+
+    async fn deprecate_version(
+        &self,
+        version: EngineVersion,
+        asked: Asked,
+    ) -> Result<EngineVersionRow, ServiceError> {
+        self.change_version(VersionChange::Deprecate(version), asked).await.and_then(there)
+    }
+
+    async fn delete_version(
+        &self,
+        version: EngineVersion,
+        asked: Asked,
+    ) -> Result<(), ServiceError> {
+        self.change_version(VersionChange::Delete(version), asked).await.map(drop)
     }
 
     async fn version(&self, version: &EngineVersion) -> Result<EngineVersionRow, ServiceError> {
@@ -136,7 +233,7 @@ impl Api for App {
         Readiness {
             store: self.store.ready().await.is_ok() && backlog.is_ok(),
             streams: self.streams.newest(stream).await.is_ok(),
-            outbox_backlog: backlog.unwrap_or(0),
+            outbox_backlog: backlog.map_or(0, |backlog| backlog.waiting),
             draining: self.stopping.is_cancelled(),
         }
     }
@@ -164,6 +261,14 @@ impl App {
         Err(ServiceError::RuntimeNotRunning(message))
     }
 
+    /// A schedule that is allowed here, or what is wrong with the field that holds it.
+    fn schedule(&self, field: &str, text: &str) -> Result<Schedule, ServiceError> {
+        let bad = |e| ServiceError::InvalidRequest(format!("{field}: {e}"));
+        let schedule = Schedule::parse(text, self.settings.schedule_resolution).map_err(bad)?;
+        schedule.check_interval(self.settings.min_interval).map_err(bad)?;
+        Ok(schedule)
+    }
+
     /// The record that a successful operation leaves; gone only where somebody else removed it.
     fn present(&self, record: Option<Arc<Runtime>>) -> Result<Arc<Runtime>, ServiceError> {
         record.ok_or(ServiceError::RuntimeNotFound)
@@ -183,6 +288,26 @@ impl App {
         Err(ServiceError::InvalidRequest(
             "engine_endpoint is not in a network that engines may be in".into(),
         ))
+    }
+}
+
+/// A version that was changed, and not removed, is there.
+fn there(row: Option<EngineVersionRow>) -> Result<EngineVersionRow, ServiceError> {
+    row.ok_or(ServiceError::EngineVersionNotFound)
+}
+
+fn log_line(row: OperationRow) -> LogLine {
+    LogLine {
+        kind: row.kind,
+        turn: row.turn,
+        tick: row.tick,
+        outcome: match row.state {
+            OperationState::Open => None,
+            OperationState::Closed(outcome) => Some(outcome),
+        },
+        status: row.status,
+        started_at: row.started_at,
+        finished_at: row.finished_at,
     }
 }
 

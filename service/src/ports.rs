@@ -10,13 +10,14 @@ mod seam;
 mod store;
 mod streams;
 
-pub use engine::{EngineApi, EngineReply, PlayerCall};
+pub use engine::{EngineApi, EngineReply, PlayerCall, PlayerCallError};
 pub use lobby::{LobbyApi, LobbyError, Membership, MembershipStatus};
 pub use rtm::RtmApi;
 pub use seam::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use store::{
-    Commit, CommitError, CommitId, Committed, Due, EngineVersionRow, Expected, NewVersion,
-    OperationRow, OperationState, Origin, OutboxRow, Source, Store, StoreError, VersionOptions,
-    VersionStatus,
+    Backlog, BadIdempotencyKey, CLAIMS_KEPT_HOURS, Claim, ClaimAnswer, ClaimKey, ClaimRow, Commit,
+    CommitError, CommitId, Committed, Due, EngineVersionRow, Expected, Fingerprint, IdempotencyKey,
+    LogCommit, NewVersion, OperationRow, OperationState, Origin, OutboxRow, Source, Store,
+    StoreError, VersionChange, VersionCommit, VersionCommitted, VersionOptions, VersionStatus,
 };
 pub use streams::{AppendAt, Appended, Entry, StreamError, Streams};

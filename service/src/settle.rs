@@ -1,51 +1,65 @@
-//! Who waits for which operation to be closed.
+//! Who waits for which operation to be closed: the one who asked for it, and whoever repeats the
+//! request meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use machine::{OperationId, Outcome};
+use std::sync::Arc;
+
+use machine::{OperationId, Outcome, Runtime};
 use tokio::sync::oneshot;
+
+/// How an operation ended.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// How.
+    pub outcome: Outcome,
+    /// The record from then on, where the commit that closed it was made here and left one.
+    pub record: Option<Arc<Runtime>>,
+}
 
 /// The operations that somebody in this process waits for.
 #[derive(Default)]
 pub struct Settlements {
-    waiting: Mutex<BTreeMap<OperationId, oneshot::Sender<Outcome>>>,
+    waiting: Mutex<BTreeMap<OperationId, Vec<oneshot::Sender<Settled>>>>,
 }
 
 /// One who waits. Dropping it ends the wait.
 pub struct Waiter<'a> {
     settlements: &'a Settlements,
     operation: OperationId,
-    outcome: oneshot::Receiver<Outcome>,
+    settled: oneshot::Receiver<Settled>,
 }
 
 impl Settlements {
     /// Begins to wait; to be called before the operation can possibly be closed.
     pub fn wait_for(&self, operation: OperationId) -> Waiter<'_> {
-        let (sender, outcome) = oneshot::channel();
-        self.lock().insert(operation, sender);
-        Waiter { settlements: self, operation, outcome }
+        let (sender, settled) = oneshot::channel();
+        self.lock().entry(operation).or_default().push(sender);
+        Waiter { settlements: self, operation, settled }
     }
 
-    /// Tells the one who waits, if anybody does.
-    pub fn settle(&self, operation: OperationId, outcome: &Outcome) {
-        if let Some(sender) = self.lock().remove(&operation) {
+    /// Tells those who wait, if anybody does.
+    pub fn settle(&self, operation: OperationId, settled: &Settled) {
+        for sender in self.lock().remove(&operation).into_iter().flatten() {
             // The one who waited may just have gone.
-            let _ = sender.send(outcome.clone());
+            let _ = sender.send(settled.clone());
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<OperationId, oneshot::Sender<Outcome>>> {
+    fn lock(
+        &self,
+    ) -> std::sync::MutexGuard<'_, BTreeMap<OperationId, Vec<oneshot::Sender<Settled>>>> {
         // No code that can panic runs under this lock.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Waiter<'_> {
-    /// The outcome, once it is there. May be called again after it was dropped half-way.
-    pub async fn outcome(&mut self) -> Outcome {
-        match (&mut self.outcome).await {
-            Ok(outcome) => outcome,
+    /// How it ended, once it has. May be called again after it was dropped half-way.
+    pub async fn settled(&mut self) -> Settled {
+        match (&mut self.settled).await {
+            Ok(settled) => settled,
             // The sender lives as long as this waiter is registered.
             Err(_) => std::future::pending().await,
         }
@@ -54,6 +68,13 @@ impl Waiter<'_> {
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        self.settlements.lock().remove(&self.operation);
+        self.settled.close();
+        let mut waiting = self.settlements.lock();
+        if let Some(senders) = waiting.get_mut(&self.operation) {
+            senders.retain(|sender| !sender.is_closed());
+            if senders.is_empty() {
+                waiting.remove(&self.operation);
+            }
+        }
     }
 }

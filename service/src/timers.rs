@@ -56,6 +56,13 @@ impl TimerQueue {
         self.changed.notify_one();
     }
 
+    /// Forgets everything: the store is to be asked again.
+    pub fn clear(&self) {
+        let mut state = self.lock();
+        state.by_time.clear();
+        state.by_game.clear();
+    }
+
     /// Puts a game that could not be dealt with back, to be tried again a little later.
     pub fn postpone(&self, game: &GameId, now: Timestamp, by: TimeDelta) {
         let mut state = self.lock();
@@ -79,6 +86,14 @@ impl TimerQueue {
             due.push(game);
         }
         due
+    }
+
+    /// How many are due, and since when the first of them.
+    pub fn overdue(&self, now: Timestamp) -> (usize, Option<Timestamp>) {
+        let state = self.lock();
+        let mut due = state.by_time.iter().map(|(at, _)| *at).take_while(|at| *at <= now);
+        let first = due.next();
+        (due.count() + usize::from(first.is_some()), first)
     }
 
     /// When the next one is due.

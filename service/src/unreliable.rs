@@ -21,13 +21,17 @@ use std::sync::{Mutex, PoisonError};
 pub use self::store::UnreliableStore;
 pub use self::streams::UnreliableStreams;
 use crate::conformance::Rng;
-use crate::ports::{AppendAt, Commit};
+use crate::ports::{AppendAt, Commit, LogCommit, VersionCommit};
 
 /// A call that may fail.
 #[derive(Clone, Copy, Debug)]
 pub enum Call<'a> {
     /// [`Store::commit`](crate::ports::Store::commit).
     Commit(&'a Commit),
+    /// [`Store::log`](crate::ports::Store::log).
+    Log(&'a LogCommit),
+    /// [`Store::change_version`](crate::ports::Store::change_version).
+    ChangeVersion(&'a VersionCommit),
     /// [`Streams::append`](crate::ports::Streams::append): the stream, and where.
     Append(&'a str, AppendAt),
     /// Another one that changes something, by the name of its method.
@@ -41,9 +45,9 @@ pub enum Call<'a> {
 pub enum Fate {
     /// It is answered.
     Pass,
-    /// It does not arrive, and the caller knows: a commit fails as determinate.
+    /// It does not arrive, and the caller knows: a change fails as determinate.
     Refused,
-    /// It does not arrive, and the caller does not know: a commit fails as indeterminate.
+    /// It does not arrive, and the caller does not know: a change fails as indeterminate.
     RequestLost,
     /// It arrives and is carried out; the answer does not arrive. Indeterminate as well.
     ReplyLost,

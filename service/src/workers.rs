@@ -1,9 +1,14 @@
-//! What runs by itself: each worker a small loop around the driver.
+//! What runs by itself: each worker a small loop around the driver, started again where it falls.
 
 mod health;
+mod jitter;
 mod relay;
 mod scheduler;
+mod supervisor;
+mod sweep;
 
 pub use health::{HealthConsumer, Start};
 pub use relay::Relay;
 pub use scheduler::Scheduler;
+pub use supervisor::{Supervisor, WorkerPanicked};
+pub use sweep::Sweep;

@@ -24,6 +24,11 @@ impl Drop for File {
     }
 }
 
+/// A claim of an administrator.
+const CLAIM: &str = r#"{"claim":{"key":{"caller":"admin","key":"k"},"fingerprint":[0,0,0,0,0,0,0,0,
+    0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]},"answer":{"version":null},
+    "at":"2030-01-01T00:00:00Z"}"#;
+
 fn open(path: &Path) -> Result<Embedded, OpenError> {
     Embedded::open(path, Arc::new(SystemClock))
 }
@@ -83,7 +88,7 @@ fn another_format_is_named() {
     drop(database);
     let error = refusal(&file.0);
     assert!(matches!(&error, OpenError::OtherFormat { found, .. } if found == "tomorrow-9"));
-    assert!(error.to_string().contains("gamemaster-embedded-1"), "{error}");
+    assert!(error.to_string().contains("gamemaster-embedded-2"), "{error}");
 }
 
 #[test]
@@ -93,6 +98,10 @@ fn a_row_that_cannot_be_read_is_named() {
         ("runtime_records", "game-1", "not JSON"),
         ("commit_ids", "no-uuid", "\"2030-01-01T00:00:00Z\""),
         ("outbox", "1", "{}"),
+        ("operation_log", "no-uuid", "{}"),
+        ("engine_versions", "1.0.0", "{}"),
+        ("claims", "admin k", "{}"),
+        ("claims", "lobby k", CLAIM),
         ("outbox_assigned", "elsewhere", "\"1-1\""),
         ("counters", "sheep", "7"),
         ("stream_entries", "1-1", "x"),

@@ -11,5 +11,6 @@ pub mod http;
 pub mod lobby;
 pub mod messages;
 pub mod notification;
+pub mod redis_bus;
 pub mod rtm;
 pub mod state_file;

@@ -72,8 +72,25 @@ pub struct Process {
 impl Process {
     /// Starts a program.
     pub fn start(program: &PathBuf, args: &[&str]) -> io::Result<Self> {
-        let mut child = Command::new(program)
+        Self::start_with(program, args, &[])
+    }
+
+    /// Starts a program with variables in its environment, besides our own; those that are for the
+    /// tests alone it would take for mistakes.
+    pub fn start_with(
+        program: &PathBuf,
+        args: &[&str],
+        variables: &[(&str, &str)],
+    ) -> io::Result<Self> {
+        let mut command = Command::new(program);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("GAMEMASTER_TEST_") {
+                command.env_remove(name);
+            }
+        }
+        let mut child = command
             .args(args)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -95,16 +112,22 @@ impl Process {
         Ok(self.output())
     }
 
-    /// Asks it to end, as Ctrl-C does, and waits for its exit code.
-    pub async fn interrupt(mut self) -> io::Result<(Option<i32>, Vec<String>)> {
+    /// Sends it a signal, by its short name.
+    pub async fn signal(&self, name: &str) -> io::Result<()> {
         if let Some(pid) = self.child.id() {
-            let killed = Command::new("kill").args(["-INT", &pid.to_string()]).status().await?;
+            let signal = format!("-{name}");
+            let killed = Command::new("kill").args([&signal, &pid.to_string()]).status().await?;
             if !killed.success() {
                 return Err(io::Error::other("cannot signal the process"));
             }
         }
-        let status = self.child.wait().await?;
-        Ok((status.code(), self.output()))
+        Ok(())
+    }
+
+    /// Asks it to end, as Ctrl-C does, and waits for its exit code.
+    pub async fn interrupt(self) -> io::Result<(Option<i32>, Vec<String>)> {
+        self.signal("INT").await?;
+        self.wait().await
     }
 
     /// Waits for it to end by itself.

@@ -215,6 +215,7 @@ fn cell(catalog: &Catalog, before: Option<&Rec>, ev: Ev) -> String {
         Err(Rejection::NotRunning(_)) => return "not running".into(),
         Err(Rejection::Conflict(_)) => return "conflict".into(),
         Err(Rejection::SemverPatchOnly { .. }) => return "semver patch only".into(),
+        Err(Rejection::RaceNotFound) => return "race not found".into(),
         Err(Rejection::Stale) => return "stale".into(),
         Err(Rejection::Ignored(_)) => return String::new(),
     };

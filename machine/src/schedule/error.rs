@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use chrono::TimeDelta;
+
 use super::Resolution;
 
 /// A field of a schedule.
@@ -119,6 +121,17 @@ pub enum ScheduleError {
     /// No date of any year matches.
     #[error("the schedule never fires: none of its months has any of its days")]
     NeverFires,
+    /// Two occurrences are closer to each other than is allowed.
+    #[error(
+        "the schedule fires too often: two of its turns are {} apart, {} is the least allowed",
+        Exactly(*shortest), Exactly(*minimum)
+    )]
+    TooFrequent {
+        /// The shortest time between two of its occurrences.
+        shortest: TimeDelta,
+        /// The shortest that is allowed.
+        minimum: TimeDelta,
+    },
     /// A defect: the calendar library refused the expanded schedule.
     #[error("the schedule cannot be searched: {reason}")]
     Calendar {
@@ -146,6 +159,7 @@ impl ScheduleError {
             | Self::Descriptor { .. }
             | Self::TimeZone { .. }
             | Self::NeverFires
+            | Self::TooFrequent { .. }
             | Self::Calendar { .. } => None,
         }
     }
@@ -163,6 +177,7 @@ impl ScheduleError {
             Self::TooLong { .. }
             | Self::FieldCount { .. }
             | Self::NeverFires
+            | Self::TooFrequent { .. }
             | Self::Calendar { .. } => None,
         }
     }
@@ -170,6 +185,29 @@ impl ScheduleError {
 
 fn in_field(place: &Option<Place>) -> String {
     place.map(|place| format!("{}: ", place.field)).unwrap_or_default()
+}
+
+/// A duration to the millisecond: `1 h 30 min`, `0.5 s`.
+struct Exactly(TimeDelta);
+
+impl fmt::Display for Exactly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = self.0.num_milliseconds();
+        let whole = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min")];
+        let (mut rest, mut words) = (ms, vec![]);
+        for (unit, name) in whole {
+            if rest >= unit {
+                words.push(format!("{} {name}", rest / unit));
+                rest %= unit;
+            }
+        }
+        if rest % 1000 != 0 {
+            words.push(format!("{}.{:03} s", rest / 1000, (rest % 1000).abs()));
+        } else if rest != 0 || words.is_empty() {
+            words.push(format!("{} s", rest / 1000));
+        }
+        f.write_str(&words.join(" "))
+    }
 }
 
 impl fmt::Display for FieldName {

@@ -135,6 +135,22 @@ impl Values {
         self.bits & (1 << number) != 0
     }
 
+    /// The greatest number up to and including `limit`.
+    pub(super) fn last(self, limit: u32) -> Option<u32> {
+        let kept = self.bits & (u64::MAX >> (63 - limit.min(63)));
+        kept.checked_ilog2()
+    }
+
+    /// How far the greatest number is from the least.
+    pub(super) fn width(self) -> u32 {
+        self.bits.checked_ilog2().unwrap_or_default().saturating_sub(self.bits.trailing_zeros())
+    }
+
+    /// How far the closest two neighbours are apart; `None`: there is one number only.
+    pub(super) fn closest(self) -> Option<u32> {
+        (1..64).find(|gap| self.bits & (self.bits >> gap) != 0)
+    }
+
     /// The numbers as a list, each moved up by `shift`; `*` where all are in it, which the `cron`
     /// crate need not store as a set.
     pub(super) fn list(self, name: FieldName, shift: u32) -> String {

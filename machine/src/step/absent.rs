@@ -61,7 +61,7 @@ fn register(r: &Registration, cx: &Context<'_>) -> Verdict {
         updated_at: cx.now,
     };
     let mut d = Draft::new(record, cx);
-    let operation = d.open(OperationKind::Register, None);
+    let operation = d.open(OperationKind::Register);
     let call = Call::Init { endpoint: r.endpoint.clone(), races: r.roster.races() };
     let work = d.work(operation, call, cx.policy.probe_lease);
     d.next.life = Life::Starting { work, stage: InitStage::Call, pending: None };

@@ -48,7 +48,7 @@ pub(super) fn stop(
         }
         Some(p) => return Err(conflict_with(p)),
     }
-    let operation = d.open(OperationKind::Stop, None);
+    let operation = d.open(OperationKind::Stop);
     let what = PendingKind::Stop { reason: reason.clone() };
     let state = match drain {
         Drain::WaitForTurn => PendingState::Draining { until: cx.now + cx.policy.drain },
@@ -73,7 +73,7 @@ pub(super) fn patch(
         });
     }
     let mut d = Draft::of(rt, cx);
-    let operation = d.open(OperationKind::Patch, None);
+    let operation = d.open(OperationKind::Patch);
     let what =
         PendingKind::Patch { version: version.clone(), image_ref: image_ref.clone(), turn_guard };
     let state = ask(&mut d, &what);
@@ -190,7 +190,7 @@ pub(super) fn patch_done(
     super::health::publish_if_allowed(&mut d);
     if let Life::Unreachable { repair, .. } = &rt.life {
         d.abandon(repair.probe.as_ref(), Outcome::Superseded);
-        let operation = d.open(OperationKind::Retry, None);
+        let operation = d.open(OperationKind::Retry);
         let probe = Some(d.probe(operation));
         if let Life::Unreachable { repair, .. } = &mut d.next.life {
             repair.probe = probe;

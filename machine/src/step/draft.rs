@@ -11,6 +11,7 @@ use crate::message::{
     AudienceKind, Intent, IntentPayload, LobbyEvent, Message, NotificationType, Producer,
 };
 use crate::record::{Lease, Life, Pending, Runtime, Work};
+use crate::time::Timestamp;
 
 /// The next record with the effects, messages and marks that belong to it.
 pub(super) struct Draft<'a> {
@@ -56,9 +57,29 @@ impl<'a> Draft<'a> {
     }
 
     /// Opens this event's operation.
-    pub(super) fn open(&mut self, kind: OperationKind, turn: Option<u32>) -> OperationId {
+    pub(super) fn open(&mut self, kind: OperationKind) -> OperationId {
+        self.open_for(kind, None, None)
+    }
+
+    /// Opens this event's operation, which is to generate the next turn: for an occurrence of the
+    /// schedule, or in the place of one.
+    pub(super) fn open_turn(
+        &mut self,
+        kind: OperationKind,
+        tick: Option<Timestamp>,
+    ) -> OperationId {
+        let turn = self.next.current_turn.checked_add(1);
+        self.open_for(kind, turn, tick)
+    }
+
+    fn open_for(
+        &mut self,
+        kind: OperationKind,
+        turn: Option<u32>,
+        tick: Option<Timestamp>,
+    ) -> OperationId {
         let operation = self.cx.operation;
-        self.audit.push(AuditEntry { operation, mark: AuditMark::Opened { kind, turn } });
+        self.audit.push(AuditEntry { operation, mark: AuditMark::Opened { kind, turn, tick } });
         operation
     }
 

@@ -52,11 +52,11 @@ fn force(
     let mut d = Draft::of(rt, cx);
     d.abandon(repair.probe.as_ref(), Outcome::Superseded);
     d.next.tries = 0;
-    let operation = d.open(OperationKind::Force, rt.current_turn.checked_add(1));
-    let work = d.probe(operation);
     // Owed already, or ahead, or (where the turn that failed was the regular one) the one after it.
     let ahead = (clock.next_generation_at > cx.now).then_some(clock.next_generation_at);
     let skip = clock.skip.or(ahead).or_else(|| Some(rt.schedule.next(cx.now)));
+    let operation = d.open_turn(OperationKind::Force, skip);
+    let work = d.probe(operation);
     let clock = TurnClock { skip, ..clock };
     let (trigger, stage) = (Trigger::Force, TurnStage::ProbeThenTurn);
     d.next.life = Life::Generating { clock, work, trigger, stage, pending: None };

@@ -13,7 +13,7 @@ use crate::rejection::{Ignored, Rejection};
 /// Asks on behalf of a new operation; a question under way is superseded.
 pub(super) fn ask(mut d: Draft<'_>, under_way: Option<&Work>, kind: OperationKind) -> Verdict {
     d.abandon(under_way, Outcome::Superseded);
-    let operation = d.open(kind, None);
+    let operation = d.open(kind);
     let probe = d.probe(operation);
     set_repair(&mut d, Repair { probe: Some(probe), retry_at: None });
     d.commit()

@@ -85,7 +85,11 @@ fn begin_turn(
     if trigger == Trigger::Force {
         d.next.tries = 0;
     }
-    let operation = d.open(kind, rt.current_turn.checked_add(1));
+    let tick = match trigger {
+        Trigger::Tick { due_at } => Some(due_at),
+        Trigger::Force => clock.skip,
+    };
+    let operation = d.open_turn(kind, tick);
     let work = d.generate(operation);
     let stage = TurnStage::Turn;
     d.next.life = Life::Generating { clock, work, trigger, stage, pending: None };

@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod events;
+pub(crate) mod journal;
 pub(crate) mod records;
 pub(crate) mod show;
 

@@ -5,10 +5,11 @@
 //! running -> generation_in_progress: turn@8#9 until 13:01:30 by tick 13:00, next 13:00
 //! set attempt=8
 //! call turn(4)@8
-//! open #9 tick 5
+//! open #9 tick 5 for 13:00
 //! ```
 //!
-//! `@8` is attempt number 8, `#9` operation 9. In a table a line may be broken after a comma.
+//! `@8` is attempt number 8, `#9` operation 9, `for 13:00` the occurrence of the schedule that a
+//! turn answers to or takes the place of. In a table a line may be broken after a comma.
 
 use std::fmt::Write as _;
 
@@ -81,6 +82,7 @@ pub(crate) fn refusal(rejection: &Rejection) -> String {
         Rejection::NotRunning(status) => format!("NotRunning({status})"),
         Rejection::Conflict(conflict) => format!("Conflict({conflict:?})"),
         Rejection::SemverPatchOnly { from, to } => format!("SemverPatchOnly({from} to {to})"),
+        Rejection::RaceNotFound => "RaceNotFound".into(),
         Rejection::Stale => "Stale".into(),
         Rejection::Ignored(why) => format!("Ignored({why:?})"),
     }
@@ -321,9 +323,11 @@ fn mark(entry: &AuditEntry) -> String {
     let AuditEntry { operation, mark } = entry;
     let operation = operation.0.as_u128();
     match mark {
-        AuditMark::Opened { kind, turn } => {
+        AuditMark::Opened { kind, turn, tick } => {
             let turn = turn.map_or(String::new(), |turn| format!(" {turn}"));
-            format!("open #{operation} {}{turn}", kind.as_str())
+            assert_eq!(tick.is_some(), !turn.is_empty(), "a turn stands for an occurrence");
+            let tick = tick.map_or(String::new(), |tick| format!(" for {}", clock(tick)));
+            format!("open #{operation} {}{turn}{tick}", kind.as_str())
         }
         AuditMark::Closed(outcome) => format!("close #{operation} {}", ended(outcome)),
         AuditMark::Instant { kind, outcome } => {

@@ -35,7 +35,7 @@ pub(crate) struct Ledger {
     /// those that forced turns replaced.
     ticking: Option<Timestamp>,
     ticked: BTreeSet<Timestamp>,
-    replaced: BTreeSet<Timestamp>,
+    pub(crate) replaced: BTreeSet<Timestamp>,
 }
 
 fn ticket_of(event: &Event) -> Option<Ticket> {

@@ -12,6 +12,7 @@
 mod common;
 
 mod directed;
+mod explained;
 mod histories;
 mod ledger;
 mod records;

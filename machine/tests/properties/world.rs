@@ -13,8 +13,10 @@ use machine::{
 use crate::common::events::{
     fault, no, of_another_game, over, patch, registration, standing, stop,
 };
+use crate::common::journal::Journal;
 use crate::common::records::incarnation;
 use crate::common::{at, op, parse, with_context};
+use crate::explained::explained;
 use crate::ledger::{Ledger, stop_pending};
 
 /// What an engine says instead of the truth, once.
@@ -67,6 +69,7 @@ pub(crate) struct World {
     /// Whether the engine ever lied.
     pub(crate) lied: bool,
     pub(crate) ledger: Ledger,
+    pub(crate) journal: Journal,
     pub(crate) health: Vec<HealthReport>,
     /// The changes of status so far.
     pub(crate) seen: BTreeSet<(Option<Status>, Option<Status>)>,
@@ -89,6 +92,7 @@ impl World {
             replies: vec![],
             lied: false,
             ledger: Ledger::default(),
+            journal: Journal::default(),
             health: vec![],
             seen: BTreeSet::new(),
             operations: Cell::new(0),
@@ -133,11 +137,22 @@ impl World {
         if let Ok(Verdict::Commit(step)) = &reply {
             self.seen.insert((self.status(), step.next.as_ref().map(Runtime::status)));
             self.rt.clone_from(&step.next);
+            self.journal.write(step, self.now);
+            self.is_explained();
             let sent = step.effects.iter().map(|e| Sent { effect: e.clone(), heard: true });
             self.calls.extend(sent);
         }
         self.engine_is_where_it_may_be();
         reply
+    }
+
+    /// The whole log explains the record, and so does its newest part.
+    fn is_explained(&self) {
+        let Some(rt) = &self.rt else { return };
+        let log = self.journal.newest(usize::MAX);
+        explained(rt, &log, &self.ledger, self.now, &self.policy);
+        let part = (rt.revision % 7) as usize;
+        explained(rt, &log[..part.min(log.len())], &Ledger::default(), self.now, &self.policy);
     }
 
     /// `no_turn_generated_twice`, where the guard is honoured and nobody lies.

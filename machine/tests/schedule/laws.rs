@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::reference::{Expression, expressions};
 use super::{at, six};
 
-fn instants() -> impl Strategy<Value = Timestamp> {
+pub(crate) fn instants() -> impl Strategy<Value = Timestamp> {
     // From 1970 to the end of 2098, with milliseconds every other time.
     (0..4_070_908_800_i64, prop_oneof![Just(0), 0..1000_i64])
         .prop_map(|(seconds, millis)| DateTime::from_timestamp_millis(seconds * 1000 + millis))
@@ -16,7 +16,7 @@ fn instants() -> impl Strategy<Value = Timestamp> {
 }
 
 /// The schedule, unless it rightly never fires.
-fn parsed(expression: &Expression) -> Option<Schedule> {
+pub(crate) fn parsed(expression: &Expression) -> Option<Schedule> {
     let text = expression.text();
     match Schedule::parse(&text, Resolution::Seconds) {
         Ok(schedule) => {

@@ -3,6 +3,7 @@
 // Clippy exempts test functions, not the helpers they share.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
 
+mod interval;
 mod laws;
 mod meaning;
 mod reference;

@@ -45,7 +45,7 @@ fn force_asks_where_the_engine_stands_first() {
          next 12:00 skip 13:00
          set attempt=8
          call probe@8
-         open #9 force 5",
+         open #9 force 5 for 13:00",
     );
     row(
         failed_for_good(),
@@ -54,7 +54,7 @@ fn force_asks_where_the_engine_stands_first() {
          next 12:00 skip 13:00
          set attempt=8, tries=0
          call probe@8
-         open #9 force 5",
+         open #9 force 5 for 13:00",
     );
     row(
         failed_probing(),
@@ -64,7 +64,7 @@ fn force_asks_where_the_engine_stands_first() {
          set attempt=9
          call probe@9
          close #1 superseded
-         open #9 force 5",
+         open #9 force 5 for 13:00",
     );
 }
 
@@ -78,7 +78,7 @@ fn force_replaces_the_turn_ahead() {
          next 12:00 skip 13:00
          set attempt=8
          call probe@8
-         open #9 force 5",
+         open #9 force 5 for 13:00",
     );
     // A forced one failed: it replaces the same one still.
     row(
@@ -88,7 +88,7 @@ fn force_replaces_the_turn_ahead() {
          next 13:00 skip 13:00
          set attempt=8
          call probe@8
-         open #9 force 5",
+         open #9 force 5 for 13:00",
     );
     row_at(
         failed().next("13:00").owing("13:00"),
@@ -98,7 +98,7 @@ fn force_replaces_the_turn_ahead() {
          next 13:00 skip 13:00
          set attempt=8
          call probe@8
-         open #9 force 5",
+         open #9 force 5 for 13:00",
     );
     // None failed since the last regular one.
     row(
@@ -108,7 +108,7 @@ fn force_replaces_the_turn_ahead() {
          next 13:00 skip 13:00
          set attempt=8
          call probe@8
-         open #9 force 5",
+         open #9 force 5 for 13:00",
     );
 }
 

@@ -9,6 +9,7 @@
 mod common;
 
 mod absent;
+mod banish;
 mod failed;
 mod finals;
 mod generating;

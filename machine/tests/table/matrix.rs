@@ -21,6 +21,7 @@ fn letter(reply: &Result<Verdict, Rejection>) -> char {
         Err(Rejection::NotRunning(_)) => 'N',
         Err(Rejection::Conflict(_)) => 'X',
         Err(Rejection::SemverPatchOnly { .. }) => 'V',
+        Err(Rejection::RaceNotFound) => 'R',
         Err(Rejection::Stale) => '-',
         Err(Rejection::Ignored(_)) => '.',
     }

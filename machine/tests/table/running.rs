@@ -24,7 +24,7 @@ fn tick_starts_the_turn_that_is_due() {
         "running -> generation_in_progress: turn@8#9 until 13:01:30 by tick 13:00, next 13:00
          set attempt=8
          call turn(4)@8
-         open #9 tick 5",
+         open #9 tick 5 for 13:00",
     );
     row_at(running(), Event::Tick, "12:59:59", "refused Ignored(NotDue)");
 }
@@ -38,7 +38,7 @@ fn a_late_tick_starts_one_turn() {
         "running -> generation_in_progress: turn@8#9 until 16:21:30 by tick 13:00, next 13:00
          set attempt=8
          call turn(4)@8
-         open #9 tick 5",
+         open #9 tick 5 for 13:00",
     );
 }
 
@@ -52,7 +52,7 @@ fn a_tick_that_stands_in_for_a_failed_forced_turn_passes_the_skip_on() {
          next 13:00 skip 14:00
          set attempt=8
          call turn(4)@8
-         open #9 tick 5",
+         open #9 tick 5 for 13:00",
     );
     row_at(
         running().owing("13:00"),
@@ -62,7 +62,7 @@ fn a_tick_that_stands_in_for_a_failed_forced_turn_passes_the_skip_on() {
          next 13:00 skip 17:00
          set attempt=8
          call turn(4)@8
-         open #9 tick 5",
+         open #9 tick 5 for 13:00",
     );
 }
 
@@ -81,7 +81,7 @@ fn force_replaces_the_next_regular_turn() {
          next 13:00 skip 13:00
          set attempt=8
          call turn(4)@8
-         open #9 force 5",
+         open #9 force 5 for 13:00",
     );
     row(
         running().tries(3),
@@ -90,7 +90,7 @@ fn force_replaces_the_next_regular_turn() {
          next 13:00 skip 13:00
          set attempt=8, tries=0
          call turn(4)@8
-         open #9 force 5",
+         open #9 force 5 for 13:00",
     );
 }
 
@@ -104,7 +104,7 @@ fn force_replaces_a_turn_that_is_due_and_was_not_tried() {
          next 13:00 skip 13:00
          set attempt=8
          call turn(4)@8
-         open #9 force 5",
+         open #9 force 5 for 13:00",
     );
 }
 
@@ -117,7 +117,7 @@ fn a_second_force_replaces_nothing_more() {
          next 13:00 skip 14:00
          set attempt=8
          call turn(4)@8
-         open #9 force 5",
+         open #9 force 5 for 14:00",
     );
 }
 

@@ -9,7 +9,9 @@
 //! ```
 
 mod connection;
+mod framing;
 mod guarded_io;
+mod guests;
 mod refusal;
 mod timing;
 
@@ -23,24 +25,28 @@ use std::time::Duration;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::service::Service;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
+use self::guests::Guests;
 use crate::seam::{BoxedStream, Listener};
 
 /// How many connections beyond the limit are told so at a time; further ones are just closed.
 const MAX_REFUSALS: usize = 64;
 
+/// How long a connection waits for the one that makes room for it.
+const SEAT_TIMEOUT: Duration = Duration::from_secs(1);
 const ACCEPT_BACKOFF_MIN: Duration = Duration::from_millis(50);
 const ACCEPT_BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// Bounds of a server.
 #[derive(Clone, Debug)]
 pub struct ServerLimits {
-    /// Connections served at a time. Beyond it the answer is 503 with `Retry-After`.
+    /// Connections served at a time. Beyond it the one that has waited the longest without a
+    /// request in flight is closed; where all have one, the answer is 503 with `Retry-After`.
     pub max_connections: usize,
     /// Bytes of a request's line and headers; beyond it the answer is 431.
     pub max_header_bytes: usize,
@@ -66,7 +72,7 @@ pub struct ServerLimits {
 impl Default for ServerLimits {
     fn default() -> Self {
         Self {
-            max_connections: 1024,
+            max_connections: 4096,
             max_header_bytes: 16 * 1024,
             max_headers: 100,
             max_requests_per_connection: None,
@@ -83,6 +89,12 @@ impl Default for ServerLimits {
 /// The address of the client, in the extensions of every request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
+
+/// In the extensions of a request that has both a `Content-Length` and a `Transfer-Encoding`: it may
+/// mean another thing to a proxy in front than it does here, and is to be refused. It is the last
+/// one of its connection, whatever the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AmbiguousFraming;
 
 /// Serves `service` on `listener` until `shutdown`, then lets the requests in flight finish for at
 /// most [`ServerLimits::drain`]. When it returns, every connection is closed.
@@ -112,6 +124,7 @@ struct Server<S> {
     shutdown: CancellationToken,
     places: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
+    guests: Arc<Guests>,
     /// Whether the last connection found no place, so that a flood is one line in the log.
     full: bool,
     tasks: JoinSet<()>,
@@ -134,6 +147,7 @@ where
             shutdown,
             places: Arc::new(Semaphore::new(places)),
             refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
+            guests: Arc::default(),
             full: false,
             tasks: JoinSet::new(),
         }
@@ -178,13 +192,11 @@ where
     fn admit(&mut self, stream: BoxedStream, peer: SocketAddr) {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             self.full = false;
-            let service = self.service.clone();
-            let limits = Arc::clone(&self.limits);
-            let shutdown = self.shutdown.clone();
-            self.tasks.spawn(async move {
-                connection::run(stream, peer, service, &limits, shutdown).await;
-                drop(place);
-            });
+            self.seat(stream, peer, Some(place));
+            return;
+        }
+        if self.guests.make_room() {
+            self.seat(stream, peer, None);
             return;
         }
         if !self.full {
@@ -197,6 +209,23 @@ where
                 drop(refusal);
             });
         }
+    }
+
+    /// Serves a connection; without a place, on the one that is just being given up.
+    fn seat(&mut self, stream: BoxedStream, peer: SocketAddr, place: Option<OwnedSemaphorePermit>) {
+        let (service, shutdown) = (self.service.clone(), self.shutdown.clone());
+        let (limits, guests) = (Arc::clone(&self.limits), Arc::clone(&self.guests));
+        let places = Arc::clone(&self.places);
+        self.tasks.spawn(async move {
+            let place = match place {
+                Some(place) => Ok(Ok(place)),
+                None => timeout(SEAT_TIMEOUT, places.acquire_owned()).await,
+            };
+            // A place that was not given up after all was needed for a request.
+            let Ok(Ok(place)) = place else { return refusal::run(stream).await };
+            connection::run(stream, peer, service, &limits, &guests, shutdown).await;
+            drop(place);
+        });
     }
 
     async fn drain(mut self) {

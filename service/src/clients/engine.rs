@@ -7,17 +7,22 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::Method;
 use machine::{
-    EngineEndpoint, EngineFailure, EngineFault, EnginePlayer, EnginePlayerId, EngineState, RaceName,
+    BanishCall, EngineEndpoint, EngineFailure, EngineFault, EnginePlayer, EnginePlayerId,
+    EngineState, RaceName,
 };
 use net::HttpClient;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::json::{self, NoAnswer};
-use crate::ports::{EngineApi, EngineReply, PlayerCall};
+use crate::ports::{EngineApi, EngineReply, PlayerCall, PlayerCallError};
+use crate::telemetry::labels::Peer;
 
 /// Most players an engine may tell of; anything above cannot be of a game that was registered.
 const MAX_PLAYERS: usize = 4096;
+
+/// How deep the JSON may nest that is passed on to players.
+const MAX_DEPTH: usize = 128;
 
 /// How long the engine's calls may take in all. Each must be shorter than the lease of its kind.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +48,11 @@ struct InitRequest<'a> {
 
 #[derive(Serialize)]
 struct InitRace<'a> {
+    race_name: &'a str,
+}
+
+#[derive(Serialize)]
+struct BanishRequest<'a> {
     race_name: &'a str,
 }
 
@@ -75,7 +85,8 @@ impl HttpEngine {
         body: Option<Bytes>,
         total: Duration,
     ) -> Result<Bytes, NoAnswer> {
-        json::call(&self.client, method, format!("{engine}{path}"), body, Some(total)).await
+        let client = (Peer::Engine, &self.client);
+        json::call(client, method, format!("{engine}{path}"), body, Some(total)).await
     }
 }
 
@@ -94,10 +105,21 @@ fn state_of(body: &Bytes) -> Result<EngineState, NoAnswer> {
     Ok(EngineState { turn: state.turn, finished: state.finished, players })
 }
 
+/// What no answer to a call means that changes something.
+fn changed(no_answer: NoAnswer) -> PlayerCallError {
+    match no_answer {
+        NoAnswer::Lost(message) => PlayerCallError::OutcomeUnknown(format!("engine: {message}")),
+        no_answer @ (NoAnswer::NotSent(_)
+        | NoAnswer::Unwell(_)
+        | NoAnswer::Refused { .. }
+        | NoAnswer::Unreadable(_)) => PlayerCallError::Failed(failure(no_answer, None)),
+    }
+}
+
 /// A failure in the machine's terms; `conflict` is what a 409 means as the answer to this question.
 fn failure(no_answer: NoAnswer, conflict: Option<EngineFault>) -> EngineFailure {
     match no_answer {
-        NoAnswer::Unreachable(message) => {
+        NoAnswer::NotSent(message) | NoAnswer::Lost(message) | NoAnswer::Unwell(message) => {
             EngineFailure { kind: EngineFault::Unreachable, message: format!("engine: {message}") }
         }
         NoAnswer::Unreadable(message) => EngineFailure {
@@ -158,31 +180,55 @@ impl EngineApi for HttpEngine {
         call.await.map_err(|e| failure(e, None))
     }
 
+    async fn banish(&self, call: &BanishCall) -> Result<(), EngineFailure> {
+        let asked = async {
+            let body = json::body(&BanishRequest { race_name: call.race.as_str() })?;
+            let route = (Method::POST, "/api/v1/admin/race/banish");
+            self.call(&call.endpoint, route, Some(body), self.limits.admin).await
+        };
+        asked.await.map(drop).map_err(|e| failure(e, None))
+    }
+
     async fn player(
         &self,
         engine: &EngineEndpoint,
         call: PlayerCall,
-    ) -> Result<EngineReply, EngineFailure> {
+    ) -> Result<EngineReply, PlayerCallError> {
+        let failed = |e| PlayerCallError::Failed(failure(e, None));
         let total = self.limits.player;
         let answered = match call {
-            PlayerCall::Command(body) => {
-                self.call(engine, (Method::PUT, "/api/v1/command"), Some(body), total).await
-            }
-            PlayerCall::Order(body) => {
-                self.call(engine, (Method::PUT, "/api/v1/order"), Some(body), total).await
-            }
+            PlayerCall::Command(body) => self
+                .call(engine, (Method::PUT, "/api/v1/command"), Some(body), total)
+                .await
+                .map_err(changed),
+            PlayerCall::Order(body) => self
+                .call(engine, (Method::PUT, "/api/v1/order"), Some(body), total)
+                .await
+                .map_err(changed),
             PlayerCall::Report { race, turn } => {
                 let player = json::encoded(race.as_str());
                 let path = format!("/api/v1/report?player={player}&turn={turn}");
-                self.call(engine, (Method::GET, path.as_str()), None, total).await
+                let route = (Method::GET, path.as_str());
+                match self.call(engine, route.clone(), None, total).await {
+                    // A kept connection that the engine has closed meanwhile, or an engine that is
+                    // just being started again: reading is harmless.
+                    Err(NoAnswer::NotSent(_)) => self.call(engine, route, None, total).await,
+                    answered => answered,
+                }
+                .map_err(failed)
             }
         };
-        let body = answered.map_err(|e| failure(e, None))?;
+        let body = answered?;
         // Passed on verbatim, but only as the JSON it claims to be. An engine may say nothing.
         if body.is_empty() {
             return Ok(EngineReply(Bytes::from_static(b"{}")));
         }
-        json::read::<&RawValue>(&body).map_err(|e| failure(e, None))?;
+        if !json::is_at_most(MAX_DEPTH, &body) {
+            let message = format!("engine: answered JSON deeper than {MAX_DEPTH}");
+            let kind = EngineFault::ProtocolViolation;
+            return Err(PlayerCallError::Failed(EngineFailure { kind, message }));
+        }
+        json::read::<&RawValue>(&body).map_err(failed)?;
         Ok(EngineReply(body))
     }
 }

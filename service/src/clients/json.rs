@@ -5,14 +5,21 @@ use http::{HeaderValue, Method, Request, Response, header};
 use net::{CallError, HttpClient};
 use serde::Deserialize;
 
+use crate::telemetry::call as traced_call;
+use crate::telemetry::labels::{CallOutcome, Peer};
+
 /// Longest part of a neighbour's error message that is passed on, in characters.
 const MAX_MESSAGE_CHARS: usize = 200;
 
 /// Why there is no answer to work with.
 #[derive(Debug)]
 pub(super) enum NoAnswer {
-    /// The neighbour did not answer, or with 5xx.
-    Unreachable(String),
+    /// The question did not reach the neighbour: nothing can have happened.
+    NotSent(String),
+    /// It was sent, and no answer came: anything may have happened.
+    Lost(String),
+    /// The neighbour answered 5xx.
+    Unwell(String),
     /// It answered and refused.
     Refused {
         /// The status.
@@ -29,7 +36,7 @@ pub(super) enum NoAnswer {
 /// The base of a neighbour's address, `http://host:port`, and a path under it. `total` bounds the
 /// whole call where the client's own limit is not the right one.
 pub(super) async fn call(
-    client: &HttpClient,
+    (peer, client): (Peer, &HttpClient),
     method: Method,
     uri: String,
     body: Option<Bytes>,
@@ -38,8 +45,10 @@ pub(super) async fn call(
     let mut request = Request::new(body.clone().unwrap_or_default());
     *request.method_mut() = method;
     *request.uri_mut() =
-        uri.parse().map_err(|_| NoAnswer::Unreachable("the address is not a URI".into()))?;
+        uri.parse().map_err(|_| NoAnswer::NotSent("the address is not a URI".into()))?;
+    let traced = traced_call(peer, request.method(), request.uri());
     let headers = request.headers_mut();
+    traced.write(headers);
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     if body.is_some() {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -48,11 +57,21 @@ pub(super) async fn call(
         Some(total) => client.send_within(request, total).await,
         None => client.send(request).await,
     };
-    match sent {
+    let answer = match sent {
         Ok(response) => sort(response),
         Err(error @ CallError::TooLarge { .. }) => Err(NoAnswer::Unreadable(error.to_string())),
-        Err(error) => Err(NoAnswer::Unreachable(error.to_string())),
-    }
+        Err(error) if error.is_determinate() => Err(NoAnswer::NotSent(error.to_string())),
+        Err(error) => Err(NoAnswer::Lost(error.to_string())),
+    };
+    traced.ended(match &answer {
+        Ok(_) => CallOutcome::Answered,
+        Err(NoAnswer::Refused { .. }) => CallOutcome::Refused,
+        Err(NoAnswer::NotSent(_) | NoAnswer::Lost(_) | NoAnswer::Unwell(_)) => {
+            CallOutcome::Unreachable
+        }
+        Err(NoAnswer::Unreadable(_)) => CallOutcome::Unreadable,
+    });
+    answer
 }
 
 fn sort(response: Response<Bytes>) -> Result<Bytes, NoAnswer> {
@@ -61,7 +80,7 @@ fn sort(response: Response<Bytes>) -> Result<Bytes, NoAnswer> {
         return Ok(response.into_body());
     }
     if status.is_server_error() {
-        return Err(NoAnswer::Unreachable(format!("answered {}", status.as_u16())));
+        return Err(NoAnswer::Unwell(format!("answered {}", status.as_u16())));
     }
     if !status.is_client_error() {
         // A redirect is never followed, and nothing else is an answer.
@@ -95,6 +114,27 @@ pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, NoAnswer
     })
 }
 
+/// Whether JSON text nests no deeper than that. The text is valid JSON, or will be refused anyway.
+pub(super) fn is_at_most(deep: usize, text: &[u8]) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                if depth > deep {
+                    return false;
+                }
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    true
+}
+
 /// A body to be sent; our own types always serialise.
 pub(super) fn body(value: &impl serde::Serialize) -> Result<Bytes, NoAnswer> {
     serde_json::to_vec(value)
@@ -114,4 +154,24 @@ pub(super) fn encoded(text: &str) -> String {
         }
         out
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_is_counted_outside_of_strings() {
+        for (text, depth) in [
+            ("1", 0),
+            ("[]", 1),
+            (r#"{"a":[1,{"b":[]}]}"#, 4),
+            (r#"["[[[[", "\"[[[", "\\"]"#, 1),
+            ("[[],[],[[]]]", 3),
+        ] {
+            assert!(is_at_most(depth, text.as_bytes()), "{text}");
+            assert!(depth == 0 || !is_at_most(depth - 1, text.as_bytes()), "{text}");
+        }
+        assert!(!is_at_most(128, "[".repeat(1_000_000).as_bytes()));
+    }
 }

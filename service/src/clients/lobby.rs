@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::json::{self, NoAnswer};
 use crate::ports::{LobbyApi, LobbyError, Membership, MembershipStatus};
+use crate::telemetry::labels::Peer;
 
 /// See the module.
 pub struct HttpLobby {
@@ -38,7 +39,8 @@ impl LobbyApi for HttpLobby {
     async fn memberships(&self, game: &GameId) -> Result<Vec<Membership>, LobbyError> {
         let uri = format!("{}/api/v1/internal/games/{game}/memberships", self.base);
         let answer = async {
-            let body = json::call(&self.client, Method::GET, uri, None, None).await?;
+            let body =
+                json::call((Peer::Lobby, &self.client), Method::GET, uri, None, None).await?;
             json::read::<MembershipsResponse>(&body)
         };
         match answer.await {
@@ -49,7 +51,12 @@ impl LobbyApi for HttpLobby {
             // A game Lobby does not know has no members.
             Err(NoAnswer::Refused { status: 404, .. }) => Ok(vec![]),
             Err(NoAnswer::Refused { status, .. }) => Err(LobbyError(format!("answered {status}"))),
-            Err(NoAnswer::Unreachable(why) | NoAnswer::Unreadable(why)) => Err(LobbyError(why)),
+            Err(
+                NoAnswer::NotSent(why)
+                | NoAnswer::Lost(why)
+                | NoAnswer::Unwell(why)
+                | NoAnswer::Unreadable(why),
+            ) => Err(LobbyError(why)),
         }
     }
 }

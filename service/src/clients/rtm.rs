@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::json::{self, NoAnswer};
 use crate::ports::RtmApi;
+use crate::telemetry::labels::Peer;
 
 /// See the module.
 pub struct HttpRtm {
@@ -44,7 +45,7 @@ impl HttpRtm {
     ) -> Result<bytes::Bytes, NoAnswer> {
         let uri = format!("{}/api/v1/internal/runtimes/{game}/{verb}", self.base);
         let body = json::body(request)?;
-        json::call(&self.client, Method::POST, uri, Some(body), None).await
+        json::call((Peer::Rtm, &self.client), Method::POST, uri, Some(body), None).await
     }
 }
 
@@ -54,7 +55,10 @@ fn failure(no_answer: NoAnswer) -> RtmFailure {
             refused: true,
             message: format!("Runtime Manager: {status} {code}: {message}"),
         },
-        NoAnswer::Unreachable(why) | NoAnswer::Unreadable(why) => {
+        NoAnswer::NotSent(why)
+        | NoAnswer::Lost(why)
+        | NoAnswer::Unwell(why)
+        | NoAnswer::Unreadable(why) => {
             RtmFailure { refused: false, message: format!("Runtime Manager: {why}") }
         }
     }

@@ -1,12 +1,12 @@
-//! The outbox and the versions.
+//! The outbox.
 
 use chrono::TimeDelta;
 use machine::{Channel, Event, StreamId, Timestamp};
 
 use super::records::{apply, running};
-use super::sample::{Game, START};
+use super::sample::{Game, START, fresh};
 use super::{Rng, StoreFactory};
-use crate::ports::{NewVersion, OutboxRow, Store, VersionOptions, VersionStatus};
+use crate::ports::{Backlog, OutboxRow, Store};
 
 const EVENTS: Channel = Channel::LobbyEvents;
 const INTENTS: Channel = Channel::NotificationIntents;
@@ -35,7 +35,7 @@ fn grows(ids: &[StreamId]) -> bool {
 
 /// Messages leave in the order they were committed, under ids that grow and stay.
 pub(super) async fn messages_leave_in_order(factory: &mut dyn StoreFactory) {
-    let store = factory.empty().await;
+    let store = fresh(factory).await;
     let mut rng = Rng::new(20);
     let mut games = [running(&*store, "a", &mut rng).await, running(&*store, "b", &mut rng).await];
     let begun = store.outbox_assign(EVENTS, StreamId::ZERO, START, 100).await.expect("rows");
@@ -47,7 +47,7 @@ pub(super) async fn messages_leave_in_order(factory: &mut dyn StoreFactory) {
             wanted.extend(play_turn(&*store, game, &mut rng).await);
         }
     }
-    let backlog = store.outbox_backlog().await.expect("a backlog");
+    let backlog = store.outbox_backlog().await.expect("a backlog").waiting;
     let first = store.outbox_assign(EVENTS, StreamId::ZERO, START, 3).await.expect("rows");
     assert_eq!(first.len(), 3);
     let later = START + TimeDelta::seconds(5);
@@ -62,7 +62,7 @@ pub(super) async fn messages_leave_in_order(factory: &mut dyn StoreFactory) {
     // A clock that goes back takes no id back.
     let again = store.outbox_assign(EVENTS, StreamId::ZERO, START, 100).await.expect("rows");
     assert_eq!(again, all);
-    assert_eq!(store.outbox_backlog().await.expect("a backlog"), backlog);
+    assert_eq!(store.outbox_backlog().await.expect("a backlog").waiting, backlog);
     assert_eq!(store.outbox_assign(EVENTS, StreamId::ZERO, START, 0).await.expect("none"), vec![]);
     // The other channel's messages are its own.
     let intents = store.outbox_assign(INTENTS, StreamId::ZERO, START, 100).await.expect("rows");
@@ -72,7 +72,7 @@ pub(super) async fn messages_leave_in_order(factory: &mut dyn StoreFactory) {
 
 /// Ids lie above a floor from the far future too, and above all given before.
 pub(super) async fn ids_lie_above_the_floor(factory: &mut dyn StoreFactory) {
-    let store = factory.empty().await;
+    let store = fresh(factory).await;
     let mut rng = Rng::new(21);
     let mut game = running(&*store, "a", &mut rng).await;
     play_turn(&*store, &mut game, &mut rng).await;
@@ -96,7 +96,7 @@ pub(super) async fn ids_lie_above_the_floor(factory: &mut dyn StoreFactory) {
 
 /// What was published stays known until it is pruned, and is found again by its id.
 pub(super) async fn published_messages_are_found_again(factory: &mut dyn StoreFactory) {
-    let store = factory.empty().await;
+    let store = fresh(factory).await;
     let mut rng = Rng::new(22);
     let mut game = running(&*store, "a", &mut rng).await;
     assert_eq!(store.outbox_newest(EVENTS).await.expect("newest"), StreamId::ZERO);
@@ -105,7 +105,7 @@ pub(super) async fn published_messages_are_found_again(factory: &mut dyn StoreFa
     }
     let rows = store.outbox_assign(EVENTS, StreamId::ZERO, START, 100).await.expect("rows");
     assert_eq!(store.outbox_newest(EVENTS).await.expect("newest"), StreamId::ZERO);
-    let backlog = store.outbox_backlog().await.expect("a backlog");
+    let backlog = store.outbox_backlog().await.expect("a backlog").waiting;
     let mut marked = vec![];
     for (n, row) in (0..).zip(&rows) {
         let at = START + TimeDelta::seconds(n);
@@ -123,7 +123,7 @@ pub(super) async fn published_messages_are_found_again(factory: &mut dyn StoreFa
         );
     }
     let count = u64::try_from(rows.len()).expect("few");
-    assert_eq!(store.outbox_backlog().await.expect("a backlog"), backlog - count);
+    assert_eq!(store.outbox_backlog().await.expect("a backlog").waiting, backlog - count);
     store.outbox_unassign(EVENTS).await.expect("nothing to take back");
     for (n, id) in ids(&rows).into_iter().enumerate() {
         let found = store.outbox_published_after(EVENTS, id, 100).await.expect("rows");
@@ -139,7 +139,7 @@ pub(super) async fn published_messages_are_found_again(factory: &mut dyn StoreFa
     let found = store.outbox_published_after(EVENTS, StreamId::ZERO, 100).await.expect("rows");
     assert_eq!(Some(found.as_slice()), marked.get(2..));
     store.outbox_prune(START + TimeDelta::days(1)).await.expect("a count");
-    assert_eq!(store.outbox_backlog().await.expect("a backlog"), backlog - count);
+    assert_eq!(store.outbox_backlog().await.expect("a backlog").waiting, backlog - count);
     // What was pruned leaves its ids used.
     play_turn(&*store, &mut game, &mut rng).await;
     let next = store.outbox_assign(EVENTS, StreamId::ZERO, START, 100).await.expect("rows");
@@ -149,7 +149,7 @@ pub(super) async fn published_messages_are_found_again(factory: &mut dyn StoreFa
 
 /// More messages than any step of a prune takes at once.
 pub(super) async fn a_long_outbox_is_pruned_whole(factory: &mut dyn StoreFactory) {
-    let store = factory.empty().await;
+    let store = fresh(factory).await;
     let mut rng = Rng::new(23);
     let mut game = running(&*store, "a", &mut rng).await;
     for _ in 0..60 {
@@ -161,45 +161,110 @@ pub(super) async fn a_long_outbox_is_pruned_whole(factory: &mut dyn StoreFactory
         seqs.extend(rows.iter().map(|row| row.seq));
     }
     store.outbox_published(&seqs, START).await.expect("marks");
-    assert_eq!(store.outbox_backlog().await.expect("a backlog"), 0);
+    assert_eq!(store.outbox_backlog().await.expect("a backlog").waiting, 0);
     let pruned = store.outbox_prune(START + TimeDelta::milliseconds(1)).await.expect("a count");
     assert_eq!(pruned, u64::try_from(seqs.len()).expect("few"));
     assert_eq!(store.outbox_prune(START + TimeDelta::days(1)).await.expect("a count"), 0);
 }
 
-/// A version is registered once, and versions are listed as semver orders them.
-pub(super) async fn versions_are_kept_in_semver_order(factory: &mut dyn StoreFactory) {
-    let store = factory.empty().await;
-    let texts = ["1.10.0", "1.9.3", "2.0.0-rc.1", "2.0.0", "1.9.10", "2.0.0-alpha", "0.1.0"];
-    for (n, text) in texts.iter().enumerate() {
-        let new = NewVersion {
-            version: text.parse().expect("a version"),
-            image_ref: format!("galaxy/engine:{text}").parse().expect("an image"),
-            options: VersionOptions { turn_guard: n % 2 == 0 },
-        };
-        assert_eq!(store.version(&new.version).await.expect("a version"), None);
-        assert!(store.create_version(&new, START).await.expect("registered"));
-        let other = NewVersion {
-            image_ref: "galaxy/other:1.0.0".parse().expect("an image"),
-            ..new.clone()
-        };
-        let late = START + TimeDelta::hours(1);
-        assert!(!store.create_version(&other, late).await.expect("registered before"));
-        let row = store.version(&new.version).await.expect("a version").expect("there");
-        assert_eq!((row.version, row.image_ref), (new.version, new.image_ref));
-        assert_eq!((row.options, row.status), (new.options, VersionStatus::Active));
-        assert_eq!((row.created_at, row.updated_at), (START, START));
+/// What was published above an id is taken back and goes out once more, in its old place, under ids
+/// that were never given before.
+pub(super) async fn published_messages_are_replayed(factory: &mut dyn StoreFactory) {
+    let store = fresh(factory).await;
+    let mut rng = Rng::new(24);
+    let mut game = running(&*store, "a", &mut rng).await;
+    for _ in 0..4 {
+        play_turn(&*store, &mut game, &mut rng).await;
     }
-    let mut paged = vec![];
-    let mut after = None;
+    let rows = store.outbox_assign(EVENTS, StreamId::ZERO, START, 100).await.expect("rows");
+    assert!(rows.len() > 3, "{rows:?}");
+    let (out, waiting) = rows.split_at(rows.len() - 1);
+    let seqs: Vec<u64> = out.iter().map(|row| row.seq).collect();
+    store.outbox_published(&seqs, START).await.expect("marks");
+    let other = store.outbox_assign(INTENTS, StreamId::ZERO, START, 100).await.expect("rows");
+    let others: Vec<u64> = other.iter().map(|row| row.seq).collect();
+    store.outbox_published(&others, START).await.expect("marks");
+
+    let newest = *ids(out).last().expect("an id");
+    assert_eq!(store.outbox_replay(EVENTS, newest).await.expect("a count"), 0, "strictly above");
+    let first = *ids(out).first().expect("an id");
+    let back = store.outbox_replay(EVENTS, first).await.expect("a count");
+    assert_eq!(back, u64::try_from(out.len() - 1).expect("few"));
+    assert_eq!(store.outbox_newest(EVENTS).await.expect("newest"), first);
+    let backlog = store.outbox_backlog().await.expect("a backlog").waiting;
+    assert_eq!(backlog, back + 1, "those and the one that waited");
+    let left = store.outbox_published_after(INTENTS, StreamId::ZERO, 100).await.expect("rows");
+    assert_eq!(left.len(), other.len(), "the other channel is left alone");
+
+    let store = factory.reopen(store).await;
+    let again = store.outbox_assign(EVENTS, StreamId::ZERO, START, 100).await.expect("rows");
+    let bare = |row: &OutboxRow| OutboxRow { stream_id: None, published_at: None, ..row.clone() };
+    let wanted: Vec<OutboxRow> = rows.iter().skip(1).map(bare).collect();
+    assert_eq!(again.iter().map(bare).collect::<Vec<_>>(), wanted, "in their old places");
+    assert!(again.iter().all(|row| row.published_at.is_none()));
+    assert!(grows(&ids(&again)), "ids grow with the places, past those that waited");
+    assert!(ids(&again).first() > ids(waiting).last(), "an id is not given twice");
+    assert_eq!(store.outbox_replay(EVENTS, StreamId::ZERO).await.expect("a count"), 1);
+}
+
+/// A replay is not ended by any step that it takes.
+pub(super) async fn a_long_outbox_is_replayed_whole(factory: &mut dyn StoreFactory) {
+    let store = fresh(factory).await;
+    let mut rng = Rng::new(25);
+    let mut seqs = vec![];
+    let mut game = running(&*store, "a", &mut rng).await;
+    for _ in 0..2 {
+        let force = game.must(&Event::Force, &mut rng);
+        apply(&*store, &mut game, &force).await;
+        // No step of a game tells so much; the store does not know.
+        let mut done = game.must(&game.turn_done(), &mut rng);
+        let told = done.messages.iter().filter(|message| message.channel() == EVENTS);
+        done.messages = told.cycle().take(600).cloned().collect();
+        apply(&*store, &mut game, &done).await;
+    }
     loop {
-        let page = store.versions(after.as_ref(), 2).await.expect("a page");
-        let Some(last) = page.last() else { break };
-        assert!(page.len() <= 2);
-        after = Some(last.version.clone());
-        paged.extend(page.iter().map(|row| row.version.to_string()));
+        let rows = store.outbox_assign(EVENTS, StreamId::ZERO, START, 300).await.expect("rows");
+        if rows.is_empty() {
+            break;
+        }
+        let these: Vec<u64> = rows.iter().map(|row| row.seq).collect();
+        store.outbox_published(&these, START).await.expect("marks");
+        seqs.extend(these);
     }
-    let sorted = ["0.1.0", "1.9.3", "1.9.10", "1.10.0", "2.0.0-alpha", "2.0.0-rc.1", "2.0.0"];
-    assert_eq!(paged, sorted);
-    assert_eq!(store.versions(None, 0).await.expect("nothing"), vec![]);
+    let count = u64::try_from(seqs.len()).expect("few");
+    assert!(count > 1_000, "{count}");
+    let before = store.outbox_backlog().await.expect("a backlog").waiting;
+    assert_eq!(store.outbox_replay(EVENTS, StreamId::ZERO).await.expect("a count"), count);
+    let after = store.outbox_backlog().await.expect("a backlog").waiting;
+    assert_eq!(after, before + count);
+}
+
+/// The backlog says how many wait on both channels, and since when.
+pub(super) async fn the_backlog_tells_its_age(factory: &mut dyn StoreFactory) {
+    let store = fresh(factory).await;
+    let mut rng = Rng::new(26);
+    assert_eq!(store.outbox_backlog().await.expect("a backlog"), Backlog::default());
+    let mut game = running(&*store, "a", &mut rng).await;
+    let at = |n| START + TimeDelta::seconds(n);
+    for n in [10, 20, 30] {
+        game.now = at(n);
+        play_turn(&*store, &mut game, &mut rng).await;
+    }
+    let mut rows = vec![];
+    for channel in Channel::ALL {
+        rows.extend(store.outbox_assign(channel, StreamId::ZERO, at(40), 100).await.expect("rows"));
+    }
+    rows.sort_by_key(|row| row.seq);
+    let ats: Vec<Timestamp> = rows.iter().map(|row| row.at).collect();
+    assert!(ats.is_sorted() && ats.contains(&at(10)) && ats.last() == Some(&at(30)), "{ats:?}");
+    for (n, row) in rows.iter().enumerate() {
+        let backlog = store.outbox_backlog().await.expect("a backlog");
+        let waiting = u64::try_from(rows.len() - n).expect("few");
+        assert_eq!(backlog, Backlog { waiting, oldest: Some(row.at) });
+        store.outbox_published(&[row.seq], at(50)).await.expect("a mark");
+    }
+    assert_eq!(store.outbox_backlog().await.expect("a backlog"), Backlog::default());
+    store.outbox_replay(EVENTS, StreamId::ZERO).await.expect("a count");
+    let oldest = rows.iter().filter(|row| row.channel == EVENTS).map(|row| row.at).min();
+    assert_eq!(store.outbox_backlog().await.expect("a backlog").oldest, oldest);
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use machine::{AuditMark, Event, Incarnation, Status};
 
-use super::sample::{Game, START};
+use super::sample::{Game, START, fresh};
 use super::{Rng, StoreFactory};
 use crate::ports::{
     Commit, CommitError, CommitId, Committed, Expected, OperationState, Store, StoreError,
@@ -39,7 +39,7 @@ pub(super) async fn running(store: &dyn Store, id: &str, rng: &mut Rng) -> Game 
 
 /// What is loaded is what was committed, to the last field.
 pub(super) async fn a_record_comes_back_as_it_went(factory: &mut dyn StoreFactory) {
-    let store = factory.empty().await;
+    let store = fresh(factory).await;
     let mut rng = Rng::new(1);
     let mut game = running(&*store, "game-1", &mut rng).await;
     assert_eq!(store.load(&game.id).await.expect("a load"), game.record);
@@ -53,7 +53,7 @@ pub(super) async fn a_record_comes_back_as_it_went(factory: &mut dyn StoreFactor
 
 /// Of all who decide on one revision, exactly one wins.
 pub(super) async fn exactly_one_wins(factory: &mut dyn StoreFactory) {
-    let store = factory.empty().await;
+    let store = fresh(factory).await;
     let mut rng = Rng::new(2);
     let game = running(&*store, "game-1", &mut rng).await;
     let first = game.record.as_ref().expect("a record").revision;
@@ -87,7 +87,7 @@ async fn race(store: Arc<dyn Store>, mut game: Game, mut rng: Rng) -> Vec<u64> {
         tokio::task::yield_now().await;
         match store.commit(&commit).await.expect("a commit") {
             Committed::Applied => won.extend(commit.next.as_ref().map(|next| next.revision)),
-            Committed::Conflict => {}
+            Committed::Conflict | Committed::UnknownVersion => {}
         }
     }
     won
@@ -95,7 +95,7 @@ async fn race(store: Arc<dyn Store>, mut game: Game, mut rng: Rng) -> Vec<u64> {
 
 /// A repeat under the same name finds what the first did, whatever happened since.
 pub(super) async fn a_repeat_is_found(factory: &mut dyn StoreFactory) {
-    let store = factory.empty().await;
+    let store = fresh(factory).await;
     let mut rng = Rng::new(3);
     let mut game = running(&*store, "game-1", &mut rng).await;
     let force = game.must(&Event::Force, &mut rng);
@@ -103,13 +103,13 @@ pub(super) async fn a_repeat_is_found(factory: &mut dyn StoreFactory) {
     assert_eq!(store.commit(&force).await.expect("a repeat"), Committed::Applied);
     let done = game.must(&game.turn_done(), &mut rng);
     apply(&*store, &mut game, &done).await;
-    let backlog = store.outbox_backlog().await.expect("a backlog");
+    let backlog = store.outbox_backlog().await.expect("a backlog").waiting;
     let operations = store.operations(&game.id, None, 100).await.expect("operations");
     for repeat in [&force, &done, &force] {
         assert_eq!(store.commit(repeat).await.expect("a repeat"), Committed::Applied);
     }
     assert_eq!(store.load(&game.id).await.expect("a load"), game.record);
-    assert_eq!(store.outbox_backlog().await.expect("a backlog"), backlog);
+    assert_eq!(store.outbox_backlog().await.expect("a backlog").waiting, backlog);
     assert_eq!(store.operations(&game.id, None, 100).await.expect("operations"), operations);
     let store = factory.reopen(store).await;
     assert_eq!(store.commit(&done).await.expect("a repeat"), Committed::Applied);
@@ -118,7 +118,7 @@ pub(super) async fn a_repeat_is_found(factory: &mut dyn StoreFactory) {
 
 /// Repeats that race with the first: all are answered `Applied`, and it happens once.
 pub(super) async fn racing_repeats_apply_once(factory: &mut dyn StoreFactory) {
-    let store = factory.empty().await;
+    let store = fresh(factory).await;
     let mut rng = Rng::new(4);
     let game = running(&*store, "game-1", &mut rng).await;
     let force = game.must(&Event::Force, &mut rng);
@@ -137,7 +137,7 @@ pub(super) async fn racing_repeats_apply_once(factory: &mut dyn StoreFactory) {
 
 /// Whatever is there instead of what was expected is a conflict, and changes nothing.
 pub(super) async fn a_conflict_is_a_value(factory: &mut dyn StoreFactory) {
-    let store = factory.empty().await;
+    let store = fresh(factory).await;
     let mut rng = Rng::new(5);
     let mut game = running(&*store, "game-1", &mut rng).await;
     let stale = game.must(&Event::Force, &mut rng);
@@ -150,7 +150,7 @@ pub(super) async fn a_conflict_is_a_value(factory: &mut dyn StoreFactory) {
     let other_status = but(Expected { status: Status::Running, ..there });
     let other_life = but(Expected { incarnation: Incarnation(rng.uuid()), ..there });
     let missing = Commit { game_id: Game::new("missing").id, ..stale.clone() };
-    let backlog = store.outbox_backlog().await.expect("a backlog");
+    let backlog = store.outbox_backlog().await.expect("a backlog").waiting;
     for late in [&stale, &register, &other_status, &other_life, &missing] {
         assert_eq!(store.commit(late).await.expect("a commit"), Committed::Conflict);
         for audit in &late.audit {
@@ -159,12 +159,12 @@ pub(super) async fn a_conflict_is_a_value(factory: &mut dyn StoreFactory) {
         }
     }
     assert_eq!(store.load(&game.id).await.expect("a load"), game.record);
-    assert_eq!(store.outbox_backlog().await.expect("a backlog"), backlog);
+    assert_eq!(store.outbox_backlog().await.expect("a backlog").waiting, backlog);
 }
 
 /// What breaks a rule is refused for good, and leaves nothing behind.
 pub(super) async fn what_breaks_a_rule_is_refused(factory: &mut dyn StoreFactory) {
-    let store = factory.empty().await;
+    let store = fresh(factory).await;
     let mut rng = Rng::new(6);
     let game = running(&*store, "game-1", &mut rng).await;
     let rt = game.record.clone().expect("a record");
@@ -202,7 +202,7 @@ pub(super) async fn what_breaks_a_rule_is_refused(factory: &mut dyn StoreFactory
             }]),
         ),
     ];
-    let backlog = store.outbox_backlog().await.expect("a backlog");
+    let backlog = store.outbox_backlog().await.expect("a backlog").waiting;
     for (why, commit) in broken {
         // Each under a name of its own: a refused commit is not found as an applied one.
         let commit = Commit { id: CommitId(rng.uuid()), ..commit };
@@ -215,13 +215,13 @@ pub(super) async fn what_breaks_a_rule_is_refused(factory: &mut dyn StoreFactory
         let row = store.operation(opened.operation).await.expect("an operation");
         assert_eq!(row, None, "{why}: a mark is left");
     }
-    assert_eq!(store.outbox_backlog().await.expect("a backlog"), backlog);
+    assert_eq!(store.outbox_backlog().await.expect("a backlog").waiting, backlog);
     assert_eq!(store.commit(&good).await.expect("a commit"), Committed::Applied);
 }
 
 /// A registration that is rolled back leaves its operations, and room for the next one.
 pub(super) async fn a_rolled_back_game_can_come_again(factory: &mut dyn StoreFactory) {
-    let store = factory.empty().await;
+    let store = fresh(factory).await;
     let mut rng = Rng::new(7);
     let mut game = registered(&*store, "game-1", &mut rng).await;
     game.now = START + TimeDelta::days(1);
@@ -246,7 +246,7 @@ pub(super) async fn a_rolled_back_game_can_come_again(factory: &mut dyn StoreFac
 
 /// Operations come newest first, page by page, each as it was opened and closed.
 pub(super) async fn operations_page_newest_first(factory: &mut dyn StoreFactory) {
-    let store = factory.empty().await;
+    let store = fresh(factory).await;
     let mut rng = Rng::new(8);
     let mut game = running(&*store, "game-1", &mut rng).await;
     let mut other = running(&*store, "game-2", &mut rng).await;
@@ -293,7 +293,7 @@ pub(super) async fn operations_page_newest_first(factory: &mut dyn StoreFactory)
 
 /// Records are listed in the order of their keys' bytes, of one status or of all.
 pub(super) async fn records_list_in_key_order(factory: &mut dyn StoreFactory) {
-    let store = factory.empty().await;
+    let store = fresh(factory).await;
     let mut rng = Rng::new(9);
     // No locale sorts these as their bytes do.
     let ids = ["B", "a", "A-1", "A_1", "A1", "b-2", "0", "a-", "Z9"];
@@ -327,7 +327,7 @@ pub(super) async fn records_list_in_key_order(factory: &mut dyn StoreFactory) {
 
 /// What is due comes earliest first, at its very instant, and no more of it than asked for.
 pub(super) async fn due_comes_earliest_first(factory: &mut dyn StoreFactory) {
-    let store = factory.empty().await;
+    let store = fresh(factory).await;
     let mut rng = Rng::new(10);
     let mut timers = vec![];
     for (n, id) in ["c", "a", "b", "d"].iter().enumerate() {
@@ -353,7 +353,7 @@ pub(super) async fn due_comes_earliest_first(factory: &mut dyn StoreFactory) {
 
 /// Leases are found by their holder, of the work and of what is pending, until they are given up.
 pub(super) async fn leases_are_found_by_owner(factory: &mut dyn StoreFactory) {
-    let store = factory.empty().await;
+    let store = fresh(factory).await;
     let mut rng = Rng::new(11);
     let first = registered(&*store, "a", &mut rng).await;
     let mut game = running(&*store, "b", &mut rng).await;
@@ -376,19 +376,19 @@ pub(super) async fn leases_are_found_by_owner(factory: &mut dyn StoreFactory) {
 
 /// Everything that was confirmed is there after a crash.
 pub(super) async fn a_crash_takes_nothing_back(factory: &mut dyn StoreFactory) {
-    let store = factory.empty().await;
+    let store = fresh(factory).await;
     let mut rng = Rng::new(12);
     let mut game = running(&*store, "game-1", &mut rng).await;
     let force = game.must(&Event::Force, &mut rng);
     apply(&*store, &mut game, &force).await;
     let operations = store.operations(&game.id, None, 10).await.expect("operations");
-    let backlog = store.outbox_backlog().await.expect("a backlog");
+    let backlog = store.outbox_backlog().await.expect("a backlog").waiting;
     let due = store.due(START + TimeDelta::days(9), 10).await.expect("due");
     let store = factory.reopen(store).await;
     store.ready().await.expect("a store that is ready");
     assert_eq!(store.load(&game.id).await.expect("a load"), game.record);
     assert_eq!(store.operations(&game.id, None, 10).await.expect("operations"), operations);
-    assert_eq!(store.outbox_backlog().await.expect("a backlog"), backlog);
+    assert_eq!(store.outbox_backlog().await.expect("a backlog").waiting, backlog);
     assert_eq!(store.due(START + TimeDelta::days(9), 10).await.expect("due"), due);
     let done = game.must(&game.turn_done(), &mut rng);
     apply(&*store, &mut game, &done).await;

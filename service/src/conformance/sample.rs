@@ -10,14 +10,64 @@ use machine::{
     step,
 };
 
-use super::Rng;
-use crate::ports::{Commit, CommitId, Expected, Origin, Source};
+use super::{Rng, StoreFactory};
+use crate::ports::{
+    Claim, ClaimKey, Commit, CommitId, Expected, Fingerprint, NewVersion, Origin, Source, Store,
+    VersionChange, VersionCommit, VersionCommitted, VersionOptions,
+};
 
 /// When everything here begins: 2030-01-01. Instants are whole milliseconds.
 pub const START: Timestamp = match DateTime::from_timestamp_millis(1_893_456_000_000) {
     Some(start) => start,
     None => DateTime::UNIX_EPOCH,
 };
+
+/// What the games here run, and what they are patched to.
+const VERSIONS: [&str; 2] = ["1.4.2", "1.4.3"];
+
+/// A store that knows the versions of the games here.
+pub(super) async fn fresh(factory: &mut dyn StoreFactory) -> Arc<dyn Store> {
+    let store = factory.empty().await;
+    register_versions(&*store).await;
+    store
+}
+
+/// Registers the versions that the games here run and are patched to; may be repeated.
+pub async fn register_versions(store: &dyn Store) {
+    for (n, new) in (1..).zip(versions()) {
+        // Random names are drawn from the whole range: these cannot be met there.
+        let id = CommitId(uuid::Uuid::from_u128(n));
+        let commit =
+            VersionCommit { id, change: VersionChange::Create(new), claim: None, at: START };
+        let answer = store.change_version(&commit).await.expect("an answer");
+        assert!(matches!(answer, VersionCommitted::Applied(Some(_))), "{answer:?}");
+    }
+}
+
+pub(super) fn versions() -> Vec<NewVersion> {
+    VERSIONS.iter().map(|text| new_version(text)).collect()
+}
+
+pub(super) fn new_version(text: &str) -> NewVersion {
+    NewVersion {
+        version: text.parse().expect("a version"),
+        image_ref: format!("galaxy/engine:{text}").parse().expect("an image"),
+        options: VersionOptions::default(),
+    }
+}
+
+/// A change of a version, under a name of its own.
+pub(super) fn change(change: VersionChange, at: Timestamp, rng: &mut Rng) -> VersionCommit {
+    VersionCommit { id: CommitId(rng.uuid()), change, claim: None, at }
+}
+
+/// A claim of some caller, for a request that asks for something of its own.
+pub(super) fn claim(caller: Source, key: &str, rng: &mut Rng) -> Claim {
+    let mut fingerprint = [0_u8; 32];
+    fingerprint.fill_with(|| rng.bits().to_be_bytes()[0]);
+    let key = ClaimKey { caller, key: key.parse().expect("a key") };
+    Claim { key, fingerprint: Fingerprint(fingerprint) }
+}
 
 const RACES: [&str; 3] = ["Terrans", "Ünï çødé", "O'Hara 3"];
 
@@ -136,11 +186,12 @@ pub fn commit(
         messages: step.messages,
         audit: step.audit,
         origin: origin(rng),
+        claim: None,
         at,
     }
 }
 
-fn origin(rng: &mut Rng) -> Origin {
+pub(super) fn origin(rng: &mut Rng) -> Origin {
     let sources = [Source::Gateway, Source::Lobby, Source::Admin];
     match rng.pick(&sources) {
         Some(source) if rng.percent(50) => {

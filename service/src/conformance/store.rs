@@ -3,12 +3,17 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use machine::{Channel, GameId, InstanceId, Status, StreamId, Timestamp};
+use machine::{
+    AuditMark, Channel, GameId, InstanceId, OperationId, OperationKind, Status, StreamId, Timestamp,
+};
 
-use super::sample::{likely_event, pause};
-use super::store_model::{Model, unix_ms};
-use super::{Game, Rng, START, StoreFactory, outbox, records};
-use crate::ports::{Commit, CommitId, Expected, NewVersion, OperationRow, Store, VersionOptions};
+use super::sample::{change, claim, fresh, likely_event, new_version, pause, versions};
+use super::store_model::{Answer, Model, unix_ms};
+use super::{Game, Rng, START, StoreFactory, claims, log, outbox, records, versions as registry};
+use crate::ports::{
+    Claim, Commit, CommitError, CommitId, Committed, Expected, LogCommit, NewVersion, OperationRow,
+    Source, Store, VersionChange, VersionCommit, VersionOptions,
+};
 
 /// How old a commit may be to be found again under its name: a store may forget names in time, but
 /// not sooner.
@@ -32,12 +37,33 @@ pub async fn directed(factory: &mut dyn StoreFactory) {
     outbox::ids_lie_above_the_floor(factory).await;
     outbox::published_messages_are_found_again(factory).await;
     outbox::a_long_outbox_is_pruned_whole(factory).await;
-    outbox::versions_are_kept_in_semver_order(factory).await;
+    outbox::published_messages_are_replayed(factory).await;
+    outbox::a_long_outbox_is_replayed_whole(factory).await;
+    outbox::the_backlog_tells_its_age(factory).await;
+    claims::a_claim_is_answered(factory).await;
+    claims::what_fails_leaves_no_record(factory).await;
+    claims::a_claim_is_made_once(factory).await;
+    claims::a_claim_for_nothing_is_refused(factory).await;
+    claims::what_does_not_happen_claims_nothing(factory).await;
+    claims::one_of_many_has_the_name(factory).await;
+    claims::claims_are_kept(factory).await;
+    log::an_operation_needs_no_record(factory).await;
+    log::an_operation_is_closed_once(factory).await;
+    log::one_of_many_closes_it(factory).await;
+    log::the_log_claims_names(factory).await;
+    log::open_operations_are_found(factory).await;
+    log::an_operation_says_its_tick_and_status(factory).await;
+    registry::versions_are_kept_in_semver_order(factory).await;
+    registry::a_version_changes_as_told(factory).await;
+    registry::a_change_claims_its_name(factory).await;
+    registry::an_unknown_version_is_a_value(factory).await;
+    registry::what_is_named_stays(factory).await;
+    registry::no_reference_dangles(factory).await;
 }
 
 /// So many random operations on a store of its own, every answer compared with a plain model.
 pub async fn sequence(factory: &mut dyn StoreFactory, seed: u64, steps: usize) {
-    let mut run = Run::new(factory.empty().await, seed);
+    let mut run = Run::new(fresh(factory).await, seed);
     for step in 0..steps {
         run.place = format!("seed {seed}, step {step}");
         if run.rng.percent(3) {
@@ -58,6 +84,8 @@ struct Run {
     games: Vec<Game>,
     /// Commits made before, to be repeated.
     made: Vec<Commit>,
+    logged: Vec<LogCommit>,
+    changed: Vec<VersionCommit>,
     now: Timestamp,
     place: String,
 }
@@ -65,13 +93,17 @@ struct Run {
 impl Run {
     fn new(store: Arc<dyn Store>, seed: u64) -> Self {
         let games = ["game-1", "Game-2", "g_3", "G-4"].map(Game::new).to_vec();
-        let (model, rng) = (Model::default(), Rng::new(seed));
-        Self { store, model, rng, games, made: vec![], now: START, place: String::new() }
+        let (mut model, rng) = (Model::default(), Rng::new(seed));
+        for new in versions() {
+            model.create_version(&new, START);
+        }
+        let (made, logged, changed) = (vec![], vec![], vec![]);
+        Self { store, model, rng, games, made, logged, changed, now: START, place: String::new() }
     }
 
     async fn step(&mut self) {
         self.now += pause(&mut self.rng);
-        match self.rng.below(39) {
+        match self.rng.below(52) {
             0..=19 => self.commit().await,
             20 => self.repeat().await,
             21 | 22 => self.spoil().await,
@@ -79,7 +111,12 @@ impl Run {
             26 => self.unassign().await,
             27..=29 => self.publish().await,
             30 => self.prune().await,
-            31 => self.create_version().await,
+            31 => self.replay().await,
+            39..=43 => self.log().await,
+            44..=47 => self.change_version().await,
+            48 => self.repeat_others().await,
+            49 => self.compare_claims().await,
+            50 => self.compare_open().await,
             32 => self.compare_list().await,
             33 => self.compare_due().await,
             34 => self.compare_leases().await,
@@ -100,7 +137,11 @@ impl Run {
             game.record = self.model.record(&game.id);
         }
         let event = likely_event(game, &mut self.rng);
-        if let Some(commit) = game.decide(&event, &mut self.rng) {
+        if let Some(mut commit) = game.decide(&event, &mut self.rng) {
+            let opens = commit.audit.iter().any(|e| matches!(e.mark, AuditMark::Opened { .. }));
+            if opens || self.rng.percent(3) {
+                commit.claim = self.claim();
+            }
             self.compare_commit(&commit).await;
             self.made.push(commit);
         }
@@ -108,8 +149,11 @@ impl Run {
 
     /// A commit made before, under its name.
     async fn repeat(&mut self) {
-        let since = self.now - TimeDelta::hours(REPEATS_WITHIN_HOURS);
-        let recent: Vec<&Commit> = self.made.iter().filter(|commit| commit.at >= since).collect();
+        let (model, now) = (&self.model, self.now);
+        let since = now - TimeDelta::hours(REPEATS_WITHIN_HOURS);
+        let recent = self.made.iter().filter(|commit| commit.at >= since);
+        let recent: Vec<&Commit> =
+            recent.filter(|c| model.is_settled(c.id, c.claim.as_ref(), now)).collect();
         if let Some(commit) = self.rng.pick(&recent).copied().cloned() {
             self.compare_commit(&commit).await;
         }
@@ -119,6 +163,8 @@ impl Run {
     async fn spoil(&mut self) {
         let Some(mut commit) = self.rng.pick(&self.made).cloned() else { return };
         commit.id = CommitId(self.rng.uuid());
+        commit.at = self.now;
+        commit.claim = self.claim();
         if self.rng.percent(50) {
             commit.expected = self.model.record(&commit.game_id).as_deref().map(Expected::from);
         }
@@ -130,13 +176,148 @@ impl Run {
         self.compare_commit(&commit).await;
     }
 
+    /// Mostly none; else mostly a new one, at times one that is taken, or is so for another caller.
+    /// One that is so old that it may be forgotten is never met again.
+    fn claim(&mut self) -> Option<Claim> {
+        if self.rng.percent(50) {
+            return None;
+        }
+        let young = self.model.young_claims(self.now);
+        let known = self.rng.pick(&young).filter(|_| self.rng.below(4) == 0).cloned();
+        let callers = [Source::Gateway, Source::Lobby, Source::Admin];
+        let caller = *self.rng.pick(&callers).expect("a caller");
+        match known {
+            Some(row) if self.rng.percent(70) => Some(row.claim),
+            // Where that is taken as well, it must be young as well.
+            Some(row) => {
+                let claim = claim(caller, row.claim.key.key.as_str(), &mut self.rng);
+                let keys = self.model.claim_keys();
+                let is_young = young.iter().any(|row| row.claim.key == claim.key);
+                (is_young || !keys.contains(&claim.key)).then_some(claim)
+            }
+            None => Some(claim(caller, &format!("k-{:x}", self.rng.bits()), &mut self.rng)),
+        }
+    }
+
     async fn compare_commit(&mut self, commit: &Commit) {
-        let wanted = self.model.commit(commit);
+        let right = self.model.commit(commit);
         let answer = self.store.commit(commit).await;
-        let found = answer.as_ref().map_or(None, |committed| Some(*committed));
-        assert_eq!(found, wanted, "{}: {answer:?} to {commit:?}", self.place);
+        self.compare_answer(&answer, &right, commit);
         let loaded = self.store.load(&commit.game_id).await.expect("a load");
         assert_eq!(loaded, self.model.record(&commit.game_id), "{}", self.place);
+    }
+
+    fn compare_answer(
+        &self,
+        answer: &Result<Committed, CommitError>,
+        right: &[Answer],
+        to: &dyn std::fmt::Debug,
+    ) {
+        let found = match answer {
+            Ok(committed) => Some(*committed),
+            Err(CommitError::Determinate(_)) => None,
+            Err(CommitError::Indeterminate(_)) => panic!("{}: {answer:?} to {to:?}", self.place),
+        };
+        assert!(right.contains(&found), "{}: {answer:?}, not {right:?} to {to:?}", self.place);
+    }
+
+    /// An operation without a record is opened, or one is closed: mostly one that is open.
+    async fn log(&mut self) {
+        let Some(game) = self.rng.pick(&self.games).cloned() else { return };
+        let mut game = Game { now: self.now, ..game };
+        let open = self.model.open_operations(OperationKind::Banish);
+        let commit = match self.rng.pick(&open).filter(|_| self.rng.percent(50)) {
+            Some(row) => {
+                if self.rng.percent(80) {
+                    game.id = row.game_id.clone();
+                }
+                log::close(&game, row.operation, &mut self.rng)
+            }
+            None if self.rng.percent(70) => {
+                let claim = self.claim();
+                log::open(&game, claim.as_ref(), &mut self.rng)
+            }
+            None => {
+                let known = self.rng.pick(&self.logged).map(|before| before.audit.operation);
+                let operation = known.unwrap_or(OperationId(self.rng.uuid()));
+                let claim = self.claim().filter(|_| self.rng.percent(20));
+                LogCommit { claim, ..log::close(&game, operation, &mut self.rng) }
+            }
+        };
+        self.compare_log(&commit).await;
+        self.logged.push(commit);
+    }
+
+    async fn compare_log(&mut self, commit: &LogCommit) {
+        let right = self.model.log(commit);
+        let answer = self.store.log(commit).await;
+        self.compare_answer(&answer, &right, commit);
+    }
+
+    async fn change_version(&mut self) {
+        let texts = ["1.4.2", "1.4.3", "1.4.2-rc.1", "1.10.0", "0.9.0", "2.0.0"];
+        let it = new_version(self.rng.pick(&texts).expect("a version"));
+        let image_ref = format!("engine:{}", self.rng.below(9)).parse().expect("an image");
+        let options = VersionOptions { turn_guard: self.rng.percent(50) };
+        let change_of = match self.rng.below(6) {
+            0..=2 => VersionChange::Create(NewVersion { image_ref, options, ..it }),
+            3 => VersionChange::Update {
+                version: it.version,
+                image_ref: self.rng.percent(60).then_some(image_ref),
+                options: self.rng.percent(60).then_some(options),
+            },
+            4 => VersionChange::Deprecate(it.version),
+            _ => VersionChange::Delete(it.version),
+        };
+        let claim = self.claim();
+        let commit = VersionCommit { claim, ..change(change_of, self.now, &mut self.rng) };
+        self.compare_change(&commit).await;
+        self.changed.push(commit);
+    }
+
+    async fn compare_change(&mut self, commit: &VersionCommit) {
+        let wanted = self.model.change_version(commit);
+        let answer = self.store.change_version(commit).await.expect("an answer");
+        assert_eq!(answer, wanted, "{}: to {commit:?}", self.place);
+        let found = self.store.version(commit.change.version()).await.expect("a version");
+        assert_eq!(found, self.model.version(commit.change.version()), "{}", self.place);
+    }
+
+    /// A change of the log or of a version made before, under its name.
+    async fn repeat_others(&mut self) {
+        let (model, now) = (&self.model, self.now);
+        let since = now - TimeDelta::hours(REPEATS_WITHIN_HOURS);
+        let recent = self.logged.iter().filter(|commit| commit.at >= since);
+        let logged: Vec<&LogCommit> =
+            recent.filter(|c| model.is_settled(c.id, c.claim.as_ref(), now)).collect();
+        let recent = self.changed.iter().filter(|commit| commit.at >= since);
+        let changed: Vec<&VersionCommit> =
+            recent.filter(|c| model.is_settled(c.id, c.claim.as_ref(), now)).collect();
+        let logged = self.rng.pick(&logged).copied().cloned();
+        let changed = self.rng.pick(&changed).copied().cloned();
+        if let Some(commit) = logged.filter(|_| self.rng.percent(50)) {
+            self.compare_log(&commit).await;
+        } else if let Some(commit) = changed {
+            self.compare_change(&commit).await;
+        }
+    }
+
+    async fn compare_claims(&mut self) {
+        let mut found = vec![];
+        for key in self.model.claim_keys() {
+            let row = self.store.claim(&key).await.expect("a claim");
+            found.push((key, row));
+        }
+        self.model.compare_claims(&found, self.now, &self.place);
+    }
+
+    async fn compare_open(&mut self) {
+        for kind in [OperationKind::Banish, OperationKind::Force, OperationKind::Register] {
+            let before = self.now - pause(&mut self.rng) + TimeDelta::milliseconds(1);
+            let limit = self.rng.below_usize(6);
+            let found = self.store.open_operations(kind, before, limit).await.expect("operations");
+            self.model.compare_open(kind, before, limit, &found, &self.place);
+        }
     }
 
     async fn assign(&mut self) {
@@ -172,15 +353,16 @@ impl Run {
         assert_eq!(pruned, self.model.prune(before), "{}", self.place);
     }
 
-    async fn create_version(&mut self) {
-        let patch = self.rng.below(12);
-        let new = NewVersion {
-            version: format!("1.{}.{patch}", patch % 3).parse().expect("a version"),
-            image_ref: format!("engine:{}", self.rng.below(9)).parse().expect("an image"),
-            options: VersionOptions { turn_guard: self.rng.percent(50) },
+    async fn replay(&mut self) {
+        let channel = self.channel();
+        let newest = self.model.newest(channel);
+        let after = match self.rng.below(3) {
+            0 => newest,
+            1 => StreamId { ms: newest.ms.saturating_sub(self.rng.below(100_000)), seq: 0 },
+            _ => StreamId::ZERO,
         };
-        let created = self.store.create_version(&new, self.now).await.expect("an answer");
-        assert_eq!(created, self.model.create_version(&new, self.now), "{}", self.place);
+        let count = self.store.outbox_replay(channel, after).await.expect("a count");
+        assert_eq!(count, self.model.replay(channel, after), "{}", self.place);
     }
 
     /// INVARIANT: the handle that goes to the factory is the last one here.
@@ -197,6 +379,8 @@ impl Run {
         self.compare_operations().await;
         self.compare_outbox().await;
         self.compare_versions().await;
+        self.compare_claims().await;
+        self.compare_open().await;
     }
 
     async fn compare_records(&mut self) {

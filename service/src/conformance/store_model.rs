@@ -2,15 +2,21 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+use machine::record::PendingKind;
 use machine::{
-    AuditMark, Channel, GameId, InstanceId, OperationId, Runtime, Status, StreamId, Timestamp,
-    check_commit,
+    AuditEntry, AuditMark, Channel, EngineVersion, GameId, InstanceId, OperationId, OperationKind,
+    Outcome, RaceName, Runtime, Status, StreamId, Timestamp, check_commit,
 };
 
 use crate::ports::{
-    Commit, CommitId, Committed, Due, EngineVersionRow, NewVersion, OperationRow, OperationState,
-    OutboxRow, VersionStatus,
+    Backlog, CLAIMS_KEPT_HOURS, Claim, ClaimAnswer, ClaimKey, ClaimRow, Commit, CommitId,
+    Committed, Due, EngineVersionRow, LogCommit, NewVersion, OperationRow, OperationState, Origin,
+    OutboxRow, VersionChange, VersionCommit, VersionCommitted, VersionStatus,
 };
+
+/// What a change is answered; `None`: it is refused.
+pub(super) type Answer = Option<Committed>;
 
 #[derive(Default)]
 pub(super) struct Model {
@@ -23,12 +29,35 @@ pub(super) struct Model {
     /// The highest id ever seen on each channel.
     highest: [StreamId; 2],
     versions: Vec<EngineVersionRow>,
+    claims: Vec<ClaimRow>,
 }
 
 /// A message, and its place once the store has shown it.
 struct Sent {
     row: OutboxRow,
     shown: bool,
+}
+
+/// What goes to the log at once.
+struct Log<'a> {
+    game: &'a GameId,
+    audit: &'a [AuditEntry],
+    race: Option<&'a RaceName>,
+    origin: &'a Origin,
+    claim: Option<&'a Claim>,
+    status: Option<Status>,
+    at: Timestamp,
+}
+
+/// The versions that a record names.
+fn named(rt: &Runtime) -> Vec<EngineVersion> {
+    let mut named = vec![rt.engine.version.clone()];
+    if let Some(pending) = rt.pending()
+        && let PendingKind::Patch { version, image_ref: _, turn_guard: _ } = &pending.what
+    {
+        named.push(version.clone());
+    }
+    named
 }
 
 pub(super) fn unix_ms(at: Timestamp) -> u64 {
@@ -47,10 +76,10 @@ impl Model {
         self.records.iter().find(|rt| rt.game_id == *game).cloned()
     }
 
-    /// `None`: refused.
-    pub(super) fn commit(&mut self, commit: &Commit) -> Option<Committed> {
+    /// The answers that are right: several where several things stand against it.
+    pub(super) fn commit(&mut self, commit: &Commit) -> Vec<Answer> {
         if self.commits.contains(&commit.id) {
-            return Some(Committed::Applied);
+            return vec![Some(Committed::Applied)];
         }
         let current = self.record(&commit.game_id);
         let expected = match (&current, commit.expected) {
@@ -63,12 +92,49 @@ impl Model {
             (None, Some(_)) | (Some(_), None) => false,
         };
         if !expected {
-            return Some(Committed::Conflict);
+            return vec![Some(Committed::Conflict)];
         }
-        check_commit(current.as_deref(), commit.next.as_deref()).ok()?;
-        let operations = self.audited(commit)?;
+        let status = commit.next.as_ref().map(|rt| rt.status());
+        let log = Log {
+            game: &commit.game_id,
+            audit: &commit.audit,
+            race: None,
+            origin: &commit.origin,
+            claim: commit.claim.as_ref(),
+            status,
+            at: commit.at,
+        };
+        let operations = self.audited(&log);
+        let keeps = check_commit(current.as_deref(), commit.next.as_deref()).is_ok();
+        let mut against = vec![];
+        if !keeps || operations.is_none() {
+            against.push(None);
+        }
+        let named = |rt: &Runtime| named(rt);
+        let old = current.as_deref().map(named).unwrap_or_default();
+        let next = commit.next.as_deref().map(named).unwrap_or_default();
+        if self.is_claimed(commit.claim.as_ref()) {
+            against.push(Some(Committed::Conflict));
+        } else if !next.iter().all(|v| old.contains(v) || self.version(v).is_some()) {
+            against.push(Some(Committed::UnknownVersion));
+        }
+        let Some(operations) = operations.filter(|_| against.is_empty()) else {
+            return against;
+        };
         self.operations = operations;
         self.commits.push(commit.id);
+        self.claim_operation(&log);
+        for entry in &commit.audit {
+            for row in &mut self.claims {
+                let ClaimAnswer::Operation { operation, record } = &mut row.answer else {
+                    continue;
+                };
+                let succeeded = entry.mark == AuditMark::Closed(Outcome::Succeeded);
+                if *operation == entry.operation && succeeded {
+                    record.clone_from(&commit.next);
+                }
+            }
+        }
         self.records.retain(|rt| rt.game_id != commit.game_id);
         self.records.extend(commit.next.clone());
         self.outbox.extend(commit.messages.iter().map(|message| Sent {
@@ -77,36 +143,155 @@ impl Model {
                 channel: message.channel(),
                 game_id: commit.game_id.clone(),
                 payload: serde_json::to_string(message).expect("JSON"),
+                at: commit.at,
                 stream_id: None,
                 published_at: None,
             },
             shown: false,
         }));
-        Some(Committed::Applied)
+        vec![Some(Committed::Applied)]
     }
 
-    /// The operations after the commit's marks, where all of them are in order.
-    fn audited(&self, commit: &Commit) -> Option<Vec<OperationRow>> {
+    /// The same, for a change of the log alone.
+    pub(super) fn log(&mut self, commit: &LogCommit) -> Vec<Answer> {
+        if self.commits.contains(&commit.id) {
+            return vec![Some(Committed::Applied)];
+        }
+        let log = Log {
+            game: &commit.game_id,
+            audit: std::slice::from_ref(&commit.audit),
+            race: commit.race.as_ref(),
+            origin: &commit.origin,
+            claim: commit.claim.as_ref(),
+            status: self.record(&commit.game_id).map(|rt| rt.status()),
+            at: commit.at,
+        };
+        let closes = matches!(commit.audit.mark, AuditMark::Closed(_));
+        let open = self.operations.iter().any(|row| {
+            row.operation == commit.audit.operation
+                && row.game_id == commit.game_id
+                && row.state == OperationState::Open
+        });
+        let mut against = vec![];
+        if self.is_claimed(commit.claim.as_ref()) || closes && !open {
+            against.push(Some(Committed::Conflict));
+        }
+        let operations = self.audited(&log);
+        if commit.claim.is_some() && closes || !closes && operations.is_none() {
+            against.push(None);
+        }
+        let Some(operations) = operations.filter(|_| against.is_empty()) else {
+            return against;
+        };
+        self.operations = operations;
+        self.commits.push(commit.id);
+        self.claim_operation(&log);
+        vec![Some(Committed::Applied)]
+    }
+
+    fn is_claimed(&self, claim: Option<&Claim>) -> bool {
+        claim.is_some_and(|claim| self.claims.iter().any(|row| row.claim.key == claim.key))
+    }
+
+    fn claim_operation(&mut self, log: &Log<'_>) {
+        let Some(claim) = log.claim else { return };
+        let opens = |entry: &&AuditEntry| matches!(entry.mark, AuditMark::Opened { .. });
+        let operation = log.audit.iter().find(opens).expect("it opens one").operation;
+        let answer = ClaimAnswer::Operation { operation, record: None };
+        self.claims.push(ClaimRow { claim: claim.clone(), answer, at: log.at });
+    }
+
+    /// Claims that must be there still.
+    pub(super) fn young_claims(&self, now: Timestamp) -> Vec<ClaimRow> {
+        let since = now - TimeDelta::hours(CLAIMS_KEPT_HOURS);
+        self.claims.iter().filter(|row| row.at >= since).cloned().collect()
+    }
+
+    /// Whether it is known what a change under this name and claim is answered: not where it hangs
+    /// on a claim that is so old that it may be forgotten.
+    pub(super) fn is_settled(&self, id: CommitId, claim: Option<&Claim>, now: Timestamp) -> bool {
+        let young = self.young_claims(now);
+        let is_young = |claim: &Claim| young.iter().any(|row| row.claim.key == claim.key);
+        let is_old = claim.is_some_and(|c| self.is_claimed(Some(c)) && !is_young(c));
+        self.commits.contains(&id) || !is_old
+    }
+
+    /// A claim that is old may be forgotten; any other is as it was made and answered.
+    pub(super) fn compare_claims(
+        &self,
+        found: &[(ClaimKey, Option<ClaimRow>)],
+        now: Timestamp,
+        place: &str,
+    ) {
+        let young = self.young_claims(now);
+        for (key, found) in found {
+            let known = self.claims.iter().find(|row| row.claim.key == *key);
+            let must = young.iter().any(|row| row.claim.key == *key);
+            assert!(found.is_some() || !must, "{place}: {key:?} was forgotten");
+            if found.is_some() {
+                assert_eq!(found.as_ref(), known, "{place}");
+            }
+        }
+    }
+
+    pub(super) fn claim_keys(&self) -> Vec<ClaimKey> {
+        self.claims.iter().map(|row| row.claim.key.clone()).collect()
+    }
+
+    /// Operations that are open, of a kind that no record remembers.
+    pub(super) fn open_operations(&self, kind: OperationKind) -> Vec<OperationRow> {
+        let open = self.operations.iter().filter(|row| row.state == OperationState::Open);
+        open.filter(|row| row.kind == kind).cloned().collect()
+    }
+
+    /// The oldest first; those of one instant in any order.
+    pub(super) fn compare_open(
+        &self,
+        kind: OperationKind,
+        before: Timestamp,
+        limit: usize,
+        found: &[OperationRow],
+        place: &str,
+    ) {
+        let mut wanted = self.open_operations(kind);
+        wanted.retain(|row| row.started_at < before);
+        let mut instants: Vec<Timestamp> = wanted.iter().map(|row| row.started_at).collect();
+        instants.sort();
+        instants.truncate(limit);
+        let told: Vec<Timestamp> = found.iter().map(|row| row.started_at).collect();
+        assert_eq!(told, instants, "{place}: {kind:?} before {before}");
+        for (n, row) in found.iter().enumerate() {
+            let bare = OperationRow { seq: 0, ..row.clone() };
+            assert!(wanted.contains(&bare), "{place}: {row:?}");
+            let twice = found.iter().skip(n + 1).any(|other| other.operation == row.operation);
+            assert!(!twice, "{place}: {row:?} comes twice");
+        }
+    }
+
+    /// The operations after the marks, where all of them are in order, and so is the claim.
+    fn audited(&self, log: &Log<'_>) -> Option<Vec<OperationRow>> {
         let mut rows = self.operations.clone();
-        if commit.audit.is_empty() {
+        let opens = |entry: &AuditEntry| matches!(entry.mark, AuditMark::Opened { .. });
+        if log.audit.is_empty() || log.claim.is_some() && !log.audit.iter().any(opens) {
             return None;
         }
-        for entry in &commit.audit {
+        for entry in log.audit {
             let known = rows.iter().position(|row| row.operation == entry.operation);
-            let (kind, turn, state, finished_at) = match (&entry.mark, known) {
-                (AuditMark::Opened { kind, turn }, None) => {
-                    (*kind, *turn, OperationState::Open, None)
+            let (kind, (turn, tick), state, finished_at) = match (&entry.mark, known) {
+                (AuditMark::Opened { kind, turn, tick }, None) => {
+                    (*kind, (*turn, *tick), OperationState::Open, None)
                 }
                 (AuditMark::Instant { kind, outcome }, None) => {
-                    (*kind, None, OperationState::Closed(outcome.clone()), Some(commit.at))
+                    (*kind, (None, None), OperationState::Closed(outcome.clone()), Some(log.at))
                 }
                 (AuditMark::Closed(outcome), Some(place)) => {
                     let row = rows.get_mut(place)?;
-                    if row.state != OperationState::Open {
+                    if row.state != OperationState::Open || row.game_id != *log.game {
                         return None;
                     }
                     row.state = OperationState::Closed(outcome.clone());
-                    row.finished_at = Some(commit.at);
+                    row.finished_at = Some(log.at);
+                    row.status = log.status;
                     continue;
                 }
                 (AuditMark::Opened { .. } | AuditMark::Instant { .. }, Some(_))
@@ -114,13 +299,16 @@ impl Model {
             };
             rows.push(OperationRow {
                 operation: entry.operation,
-                game_id: commit.game_id.clone(),
+                game_id: log.game.clone(),
                 seq: 0,
                 kind,
                 turn,
-                origin: commit.origin.clone(),
+                tick,
+                status: log.status,
+                race: log.race.cloned(),
+                origin: log.origin.clone(),
                 state,
-                started_at: commit.at,
+                started_at: log.at,
                 finished_at,
             });
         }
@@ -278,9 +466,25 @@ impl Model {
         rows.last().and_then(|row| row.stream_id).unwrap_or(StreamId::ZERO)
     }
 
-    pub(super) fn backlog(&self) -> u64 {
+    pub(super) fn backlog(&self) -> Backlog {
         let waiting = self.outbox.iter().filter(|sent| sent.row.published_at.is_none());
-        u64::try_from(waiting.count()).expect("few")
+        let ats: Vec<Timestamp> = waiting.map(|sent| sent.row.at).collect();
+        let oldest = ats.iter().min().copied();
+        Backlog { waiting: u64::try_from(ats.len()).expect("few"), oldest }
+    }
+
+    pub(super) fn replay(&mut self, channel: Channel, after: StreamId) -> u64 {
+        let mut count = 0;
+        for sent in self.outbox.iter_mut().filter(|sent| sent.row.channel == channel) {
+            if sent.row.published_at.is_some() && sent.row.stream_id > Some(after) {
+                sent.row.published_at = None;
+                count += 1;
+            }
+            if sent.row.published_at.is_none() {
+                sent.row.stream_id = None;
+            }
+        }
+        count
     }
 
     pub(super) fn prune(&mut self, before: Timestamp) -> u64 {
@@ -289,10 +493,7 @@ impl Model {
         u64::try_from(count - self.outbox.len()).expect("few")
     }
 
-    pub(super) fn create_version(&mut self, new: &NewVersion, at: Timestamp) -> bool {
-        if self.versions.iter().any(|row| row.version == new.version) {
-            return false;
-        }
+    pub(super) fn create_version(&mut self, new: &NewVersion, at: Timestamp) {
         self.versions.push(EngineVersionRow {
             version: new.version.clone(),
             image_ref: new.image_ref.clone(),
@@ -301,7 +502,60 @@ impl Model {
             created_at: at,
             updated_at: at,
         });
-        true
+    }
+
+    pub(super) fn version(&self, version: &EngineVersion) -> Option<EngineVersionRow> {
+        self.versions.iter().find(|row| row.version == *version).cloned()
+    }
+
+    pub(super) fn change_version(&mut self, commit: &VersionCommit) -> VersionCommitted {
+        let it = commit.change.version().clone();
+        let known = self.version(&it);
+        if self.commits.contains(&commit.id) {
+            return VersionCommitted::Applied(known.map(Box::new));
+        }
+        if self.is_claimed(commit.claim.as_ref()) {
+            return VersionCommitted::Claimed;
+        }
+        match (&commit.change, known) {
+            (VersionChange::Create(_), Some(_)) => return VersionCommitted::Exists,
+            (VersionChange::Create(new), None) => self.create_version(new, commit.at),
+            (
+                VersionChange::Update { .. }
+                | VersionChange::Deprecate(_)
+                | VersionChange::Delete(_),
+                None,
+            ) => return VersionCommitted::NotFound,
+            (VersionChange::Delete(_), Some(_)) => {
+                if self.records.iter().any(|rt| named(rt).contains(&it)) {
+                    return VersionCommitted::InUse;
+                }
+                self.versions.retain(|row| row.version != it);
+            }
+            (VersionChange::Update { version: _, image_ref, options }, Some(_)) => {
+                for row in self.versions.iter_mut().filter(|row| row.version == it) {
+                    row.image_ref = image_ref.clone().unwrap_or(row.image_ref.clone());
+                    row.options = options.unwrap_or(row.options);
+                    row.updated_at = commit.at;
+                }
+            }
+            (VersionChange::Deprecate(_), Some(_)) => {
+                let active = |row: &&mut EngineVersionRow| {
+                    row.version == it && row.status == VersionStatus::Active
+                };
+                for row in self.versions.iter_mut().filter(active) {
+                    row.status = VersionStatus::Deprecated;
+                    row.updated_at = commit.at;
+                }
+            }
+        }
+        self.commits.push(commit.id);
+        let row = self.version(&it).map(Box::new);
+        if let Some(claim) = &commit.claim {
+            let answer = ClaimAnswer::Version(row.clone());
+            self.claims.push(ClaimRow { claim: claim.clone(), answer, at: commit.at });
+        }
+        VersionCommitted::Applied(row)
     }
 
     pub(super) fn versions(&self) -> Vec<EngineVersionRow> {

@@ -6,11 +6,13 @@
 
 use std::sync::Arc;
 
-use machine::{Channel, GameId, OperationId, Runtime, StreamId, Timestamp};
+use machine::{Channel, EngineVersion, GameId, OperationId, Runtime, StreamId, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::ports::{CommitId, EngineVersionRow, OperationRow, OutboxRow};
+use crate::ports::{
+    ClaimAnswer, ClaimKey, ClaimRow, CommitId, EngineVersionRow, OperationRow, OutboxRow,
+};
 
 /// One row set, or dropped (`None`).
 #[derive(Clone, Debug)]
@@ -26,7 +28,9 @@ pub(super) enum Change {
     /// The highest stream id ever assigned on a channel.
     Assigned(Channel, StreamId),
     /// A version.
-    Version(Box<EngineVersionRow>),
+    Version(EngineVersion, Option<Box<EngineVersionRow>>),
+    /// A caller's name for a request.
+    Claim(ClaimKey, Option<Box<ClaimRow>>),
     /// The last number drawn.
     Counter(Counter, u64),
     /// An entry of a stream.
@@ -66,6 +70,7 @@ pub(super) enum Kind {
     Outbox,
     Assigned,
     Versions,
+    Claims,
     Counters,
     Entries,
     Newest,
@@ -73,13 +78,14 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Records,
         Self::CommitIds,
         Self::Operations,
         Self::Outbox,
         Self::Assigned,
         Self::Versions,
+        Self::Claims,
         Self::Counters,
         Self::Entries,
         Self::Newest,
@@ -95,6 +101,7 @@ impl Kind {
             Self::Outbox => "outbox",
             Self::Assigned => "outbox_assigned",
             Self::Versions => "engine_versions",
+            Self::Claims => "claims",
             Self::Counters => "counters",
             Self::Entries => "stream_entries",
             Self::Newest => "stream_newest",
@@ -129,7 +136,10 @@ impl Change {
                 (Kind::Outbox, format!("{seq:020}"), optional(row.as_deref())?)
             }
             Self::Assigned(channel, id) => (Kind::Assigned, channel.as_str().into(), some(id)?),
-            Self::Version(row) => (Kind::Versions, row.version.to_string(), some(row)?),
+            Self::Version(version, row) => {
+                (Kind::Versions, version.to_string(), optional(row.as_deref())?)
+            }
+            Self::Claim(key, row) => (Kind::Claims, claim_key(key), optional(row.as_deref())?),
             Self::Counter(counter, n) => (Kind::Counters, counter.as_str().into(), some(n)?),
             Self::Entry(stream, id, payload) => {
                 let value = payload.as_deref().map(<[u8]>::to_vec);
@@ -168,7 +178,15 @@ impl Change {
             Kind::Versions => {
                 let row: EngineVersionRow = read(value)?;
                 same(key, &row.version.to_string())?;
-                Self::Version(Box::new(row))
+                Self::Version(row.version.clone(), Some(Box::new(row)))
+            }
+            Kind::Claims => {
+                let row: ClaimRow = read(value)?;
+                same(key, &claim_key(&row.claim.key))?;
+                if let ClaimAnswer::Operation { operation: _, record: Some(rt) } = &row.answer {
+                    rt.check().map_err(|violation| violation.to_string())?;
+                }
+                Self::Claim(row.claim.key.clone(), Some(Box::new(row)))
             }
             Kind::Counters => {
                 let counter = Counter::ALL.into_iter().find(|c| c.as_str() == key);
@@ -184,6 +202,11 @@ impl Change {
         };
         Ok(change)
     }
+}
+
+/// A caller's name holds no blank.
+fn claim_key(key: &ClaimKey) -> String {
+    format!("{} {}", key.caller.as_str(), key.key.as_str())
 }
 
 /// The id comes first, so that the entries of a time lie side by side in the file; padded, so that

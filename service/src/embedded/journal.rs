@@ -1,4 +1,4 @@
-//! The file: one durable transaction for each write, one table for each kind of row.
+//! The file: one durable transaction for each group of writes, one table for each kind of row.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -13,7 +13,7 @@ use super::error::{OpenError, WriteError};
 use super::tables::Tables;
 
 /// What the file says it is.
-const FORMAT: &str = "gamemaster-embedded-1";
+const FORMAT: &str = "gamemaster-embedded-2";
 const FORMAT_KEY: &str = "format";
 const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
 /// Every row is in memory besides; the file's own cache need not be large.
@@ -51,13 +51,17 @@ impl Journal {
         Ok((journal, tables))
     }
 
-    /// Makes all changes durable, or none.
-    pub(super) fn append(&mut self, changes: &[Change]) -> Result<(), WriteError> {
-        let refused = |error: redb::Error| WriteError::Refused(format!("the file: {error}"));
+    /// The rows of the file that changes come to.
+    pub(super) fn encode(changes: &[Change]) -> Result<Vec<Row>, WriteError> {
         let encoded: Result<Vec<Row>, _> = changes.iter().map(Change::encode).collect();
-        let encoded = encoded.map_err(|e| WriteError::Refused(format!("cannot be kept: {e}")))?;
+        encoded.map_err(|e| WriteError::Refused(format!("cannot be kept: {e}")))
+    }
+
+    /// Makes all rows durable, or none.
+    pub(super) fn append(&mut self, rows_set: &[Row]) -> Result<(), WriteError> {
+        let refused = |error: redb::Error| WriteError::Refused(format!("the file: {error}"));
         let transaction = self.file.begin_write().map_err(|e| refused(e.into()))?;
-        for row in &encoded {
+        for row in rows_set {
             let table = transaction.open_table(rows(row.kind));
             let mut table = table.map_err(|e| refused(e.into()))?;
             let done = match &row.value {

@@ -8,7 +8,7 @@ use super::change::Change;
 use super::error::WriteError;
 use super::tables::Tables;
 use super::{Planned, unix_ms};
-use crate::ports::OutboxRow;
+use crate::ports::{Backlog, OutboxRow};
 
 /// INVARIANT: ids grow with `seq` and are never given twice on a channel, not even those that were
 /// taken back: an append under such an id may be under way still.
@@ -80,6 +80,36 @@ pub(super) fn published_after(
 pub(super) fn newest(tables: &Tables, channel: Channel) -> StreamId {
     let all = (channel, StreamId::ZERO)..=(channel, StreamId { ms: u64::MAX, seq: u64::MAX });
     tables.published.range(all).next_back().map_or(StreamId::ZERO, |((_, id), _)| *id)
+}
+
+/// Up to `limit` published messages go back into the queue, of those under ids above `after` and up
+/// to `upto`: what is published meanwhile under a new id is not taken back again. SUBTLE: the ids
+/// they were published under are not given again, since entries under them may still be read; and
+/// those that wait lose theirs, or the ids would not grow with the places any more.
+pub(super) fn replay(
+    tables: &Tables,
+    channel: Channel,
+    after: StreamId,
+    upto: StreamId,
+    limit: usize,
+) -> Planned<usize> {
+    let again = |row: OutboxRow| OutboxRow { stream_id: None, published_at: None, ..row };
+    let mut rows = published_after(tables, channel, after, limit);
+    rows.retain(|row| row.stream_id.is_some_and(|id| id <= upto));
+    let count = rows.len();
+    let mut changes: Vec<Change> =
+        rows.into_iter().map(|row| Change::Outbox(row.seq, Some(Box::new(again(row))))).collect();
+    changes.extend(unassign(tables, channel).changes);
+    Planned { changes, answer: count }
+}
+
+pub(super) fn backlog(tables: &Tables) -> Backlog {
+    // The oldest of each channel is its first: what is replayed keeps its place.
+    let firsts = Channel::ALL.into_iter().filter_map(|c| unpublished(tables, c).next());
+    Backlog {
+        waiting: u64::try_from(tables.unpublished.len()).unwrap_or(u64::MAX),
+        oldest: firsts.map(|row| row.at).min(),
+    }
 }
 
 /// Up to `limit` messages published before an instant go.

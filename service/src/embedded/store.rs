@@ -4,14 +4,15 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use machine::{Channel, EngineVersion, GameId, InstanceId, OperationId, Runtime, Status};
+use machine::{
+    Channel, EngineVersion, GameId, InstanceId, OperationId, OperationKind, Runtime, Status,
+};
 use machine::{StreamId, Timestamp};
 
-use super::change::Change;
 use super::{Embedded, Planned, outbox, plan};
 use crate::ports::{
-    Commit, CommitError, Committed, Due, EngineVersionRow, NewVersion, OperationRow, OutboxRow,
-    Store, StoreError, VersionStatus,
+    Backlog, ClaimKey, ClaimRow, Commit, CommitError, Committed, Due, EngineVersionRow, LogCommit,
+    OperationRow, OutboxRow, Store, StoreError, VersionCommit, VersionCommitted,
 };
 
 #[async_trait]
@@ -23,6 +24,15 @@ impl Store for Embedded {
     async fn commit(&self, commit: &Commit) -> Result<Committed, CommitError> {
         let commit = commit.clone();
         Ok(self.change(move |tables| plan::commit(tables, &commit)).await?)
+    }
+
+    async fn log(&self, commit: &LogCommit) -> Result<Committed, CommitError> {
+        let commit = commit.clone();
+        Ok(self.change(move |tables| plan::log(tables, &commit)).await?)
+    }
+
+    async fn claim(&self, key: &ClaimKey) -> Result<Option<ClaimRow>, StoreError> {
+        Ok(self.look(|tables| tables.claims.get(key).cloned())?)
     }
 
     async fn list(
@@ -79,6 +89,20 @@ impl Store for Embedded {
         Ok(found?)
     }
 
+    async fn open_operations(
+        &self,
+        kind: OperationKind,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<OperationRow>, StoreError> {
+        let found = self.look(|tables| {
+            let old = tables.open_by_age.iter().take_while(|(at, ..)| *at < before);
+            let rows = old.filter_map(|(_, _, id)| tables.operations.get(id));
+            rows.filter(|row| row.kind == kind).take(limit).cloned().collect()
+        });
+        Ok(found?)
+    }
+
     async fn outbox_assign(
         &self,
         channel: Channel,
@@ -112,32 +136,28 @@ impl Store for Embedded {
         Ok(self.look(|tables| outbox::newest(tables, channel))?)
     }
 
-    async fn outbox_backlog(&self) -> Result<u64, StoreError> {
-        let waiting = self.look(|tables| tables.unpublished.len())?;
-        Ok(u64::try_from(waiting).unwrap_or(u64::MAX))
-    }
-
-    async fn outbox_prune(&self, published_before: Timestamp) -> Result<u64, StoreError> {
-        let plan = move |tables: &_, limit| outbox::prune(tables, published_before, limit);
+    async fn outbox_replay(&self, channel: Channel, after: StreamId) -> Result<u64, StoreError> {
+        let upto = self.look(|tables| outbox::newest(tables, channel))?;
+        let plan = move |tables: &_, limit| outbox::replay(tables, channel, after, upto, limit);
         Ok(self.sweep(plan).await?)
     }
 
-    async fn create_version(&self, new: &NewVersion, at: Timestamp) -> Result<bool, StoreError> {
-        let row = EngineVersionRow {
-            version: new.version.clone(),
-            image_ref: new.image_ref.clone(),
-            options: new.options,
-            status: VersionStatus::Active,
-            created_at: at,
-            updated_at: at,
-        };
-        let created = self.change(move |tables| {
-            if tables.versions.contains_key(&row.version) {
-                return Ok(Planned::nothing(false));
-            }
-            Ok(Planned { changes: vec![Change::Version(Box::new(row))], answer: true })
-        });
-        Ok(created.await?)
+    async fn outbox_backlog(&self) -> Result<Backlog, StoreError> {
+        Ok(self.look(outbox::backlog)?)
+    }
+
+    async fn outbox_prune(&self, published_before: Timestamp) -> Result<u64, StoreError> {
+        let plan =
+            move |tables: &_, limit| Planned::all(outbox::prune(tables, published_before, limit));
+        Ok(self.sweep(plan).await?)
+    }
+
+    async fn change_version(
+        &self,
+        commit: &VersionCommit,
+    ) -> Result<VersionCommitted, CommitError> {
+        let commit = commit.clone();
+        Ok(self.change(move |tables| plan::change_version(tables, &commit)).await?)
     }
 
     async fn version(

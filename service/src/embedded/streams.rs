@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use machine::StreamId;
 
-use super::{Embedded, queues};
+use super::{Embedded, Planned, queues};
 use crate::ports::{AppendAt, Appended, Entry, StreamError, Streams};
 
 #[async_trait]
@@ -64,7 +64,8 @@ impl Streams for Embedded {
 
     async fn trim(&self, stream: &str, below: StreamId) -> Result<(), StreamError> {
         let name: Arc<str> = stream.into();
-        self.sweep(move |tables, limit| queues::trim(tables, &name, below, limit)).await?;
+        let plan = move |tables: &_, limit| Planned::all(queues::trim(tables, &name, below, limit));
+        self.sweep(plan).await?;
         Ok(())
     }
 

@@ -3,15 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use machine::record::PendingState;
+use machine::record::{PendingKind, PendingState};
 use machine::{
     Channel, EngineVersion, GameId, InstanceId, OperationId, Runtime, StreamId, Timestamp,
 };
 
 use super::change::{Change, Counter};
-use crate::ports::{CommitId, EngineVersionRow, OperationRow, OperationState, OutboxRow};
+use crate::ports::{
+    ClaimAnswer, ClaimKey, ClaimRow, CommitId, EngineVersionRow, OperationRow, OperationState,
+    OutboxRow,
+};
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Tables {
     pub(super) records: BTreeMap<GameId, Arc<Runtime>>,
     /// The first timer of every record that has one.
@@ -23,18 +26,24 @@ pub(super) struct Tables {
     pub(super) operations: BTreeMap<OperationId, OperationRow>,
     pub(super) operations_by_game: BTreeMap<GameId, BTreeMap<u64, OperationId>>,
     pub(super) closed_by_age: BTreeSet<(Timestamp, u64, OperationId)>,
+    pub(super) open_by_age: BTreeSet<(Timestamp, u64, OperationId)>,
+    pub(super) claims: BTreeMap<ClaimKey, ClaimRow>,
+    pub(super) claims_by_age: BTreeSet<(Timestamp, ClaimKey)>,
+    pub(super) claims_by_operation: BTreeMap<OperationId, ClaimKey>,
     pub(super) outbox: BTreeMap<u64, OutboxRow>,
     pub(super) unpublished: BTreeSet<(Channel, u64)>,
     pub(super) published: BTreeMap<(Channel, StreamId), u64>,
     pub(super) published_by_age: BTreeSet<(Timestamp, u64)>,
     pub(super) assigned: BTreeMap<Channel, StreamId>,
     pub(super) versions: BTreeMap<EngineVersion, EngineVersionRow>,
+    /// How many records name a version.
+    pub(super) references: BTreeMap<EngineVersion, usize>,
     pub(super) counters: BTreeMap<Counter, u64>,
     pub(super) streams: BTreeMap<Arc<str>, Stream>,
     pub(super) offsets: BTreeMap<String, String>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Stream {
     /// Stays when the entries go.
     pub(super) newest: StreamId,
@@ -51,9 +60,13 @@ impl Tables {
             Change::Assigned(channel, id) => {
                 self.assigned.insert(channel, id);
             }
-            Change::Version(row) => {
-                self.versions.insert(row.version.clone(), *row);
+            Change::Version(version, Some(row)) => {
+                self.versions.insert(version, *row);
             }
+            Change::Version(version, None) => {
+                self.versions.remove(&version);
+            }
+            Change::Claim(key, row) => self.set_claim(key, row.map(|row| *row)),
             Change::Counter(counter, n) => {
                 self.counters.insert(counter, n);
             }
@@ -84,6 +97,9 @@ impl Tables {
             None => self.records.remove(&game),
         };
         if let Some(before) = before {
+            for version in versions_named(&before) {
+                self.dereference(version);
+            }
             if let Some((at, _)) = before.next_timer() {
                 self.timers.remove(&(at, game.clone()));
             }
@@ -92,12 +108,40 @@ impl Tables {
             }
         }
         if let Some(next) = next {
+            for version in versions_named(&next) {
+                *self.references.entry(version.clone()).or_default() += 1;
+            }
             for owner in lease_owners(&next) {
                 self.leases.insert((owner.clone(), game.clone()));
             }
             if let Some((at, _)) = next.next_timer() {
                 self.timers.insert((at, game));
             }
+        }
+    }
+
+    fn dereference(&mut self, version: &EngineVersion) {
+        if let Some(count) = self.references.get_mut(version) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.references.remove(version);
+            }
+        }
+    }
+
+    fn set_claim(&mut self, key: ClaimKey, row: Option<ClaimRow>) {
+        if let Some(before) = self.claims.remove(&key) {
+            self.claims_by_age.remove(&(before.at, key.clone()));
+            if let ClaimAnswer::Operation { operation, record: _ } = before.answer {
+                self.claims_by_operation.remove(&operation);
+            }
+        }
+        if let Some(row) = row {
+            self.claims_by_age.insert((row.at, key.clone()));
+            if let ClaimAnswer::Operation { operation, record: _ } = &row.answer {
+                self.claims_by_operation.insert(*operation, key.clone());
+            }
+            self.claims.insert(key, row);
         }
     }
 
@@ -119,6 +163,7 @@ impl Tables {
             if let Some(at) = closed_at(&before) {
                 self.closed_by_age.remove(&(at, before.seq, id));
             }
+            self.open_by_age.remove(&(before.started_at, before.seq, id));
             if let Some(places) = self.operations_by_game.get_mut(&before.game_id) {
                 places.remove(&before.seq);
                 if places.is_empty() {
@@ -127,9 +172,10 @@ impl Tables {
             }
         }
         if let Some(row) = row {
-            if let Some(at) = closed_at(&row) {
-                self.closed_by_age.insert((at, row.seq, id));
-            }
+            match closed_at(&row) {
+                Some(at) => self.closed_by_age.insert((at, row.seq, id)),
+                None => self.open_by_age.insert((row.started_at, row.seq, id)),
+            };
             self.operations_by_game.entry(row.game_id.clone()).or_default().insert(row.seq, id);
             self.operations.insert(id, row);
         }
@@ -168,6 +214,15 @@ fn closed_at(row: &OperationRow) -> Option<Timestamp> {
         // A closed one that does not say when is as old as it can be.
         OperationState::Closed(_) => Some(row.finished_at.unwrap_or(row.started_at)),
     }
+}
+
+/// The version an engine runs, and the one it is being patched to.
+pub(super) fn versions_named(rt: &Runtime) -> impl Iterator<Item = &EngineVersion> {
+    let patched_to = rt.pending().and_then(|pending| match &pending.what {
+        PendingKind::Patch { version, image_ref: _, turn_guard: _ } => Some(version),
+        PendingKind::Stop { reason: _ } => None,
+    });
+    std::iter::once(&rt.engine.version).chain(patched_to)
 }
 
 fn lease_owners(rt: &Runtime) -> impl Iterator<Item = &InstanceId> {

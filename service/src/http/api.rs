@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use machine::{EngineEndpoint, EngineVersion, GameId, Roster, Runtime, Status, UserId};
+use machine::explain::Explanation;
+use machine::{
+    EngineEndpoint, EngineVersion, GameId, ImageRef, RaceName, Roster, Runtime, Status, StopReason,
+    Timestamp, UserId,
+};
 
 use super::json;
 use crate::error::ServiceError;
-use crate::ports::{EngineVersionRow, NewVersion, Origin};
+use crate::ports::{Claim, EngineVersionRow, NewVersion, OperationRow, Origin, VersionOptions};
 
 /// What the operations of the API do. Arguments are valid in form; whether they are allowed is the
 /// application's to say.
@@ -22,7 +26,7 @@ pub trait Api: Send + Sync + 'static {
         &self,
         game: GameId,
         request: RegisterRequest,
-        origin: Origin,
+        asked: Asked,
     ) -> Result<Arc<Runtime>, ServiceError>;
 
     /// The record of a game.
@@ -40,8 +44,45 @@ pub trait Api: Send + Sync + 'static {
     async fn force_next_turn(
         &self,
         game: GameId,
-        origin: Origin,
+        asked: Asked,
     ) -> Result<Arc<Runtime>, ServiceError>;
+
+    /// Takes the engine down for good, after the turn that is being generated.
+    async fn stop(
+        &self,
+        game: GameId,
+        reason: StopReason,
+        asked: Asked,
+    ) -> Result<Arc<Runtime>, ServiceError>;
+
+    /// Moves a game to another patch of its engine; `EngineVersionNotFound` where that is none.
+    async fn patch(
+        &self,
+        game: GameId,
+        version: EngineVersion,
+        asked: Asked,
+    ) -> Result<Arc<Runtime>, ServiceError>;
+
+    /// Asks an unwell engine where it stands, and believes it.
+    async fn reconcile(&self, game: GameId, asked: Asked) -> Result<Arc<Runtime>, ServiceError>;
+
+    /// Takes a race out of a game.
+    async fn banish(&self, game: GameId, race: RaceName, asked: Asked) -> Result<(), ServiceError>;
+
+    /// Up to `limit` operations of a game with a place below `before`, the newest first;
+    /// `RuntimeNotFound` where neither the record nor an operation is known.
+    async fn operations(
+        &self,
+        game: &GameId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<OperationRow>, ServiceError>;
+
+    /// Why a game is as it is, and what comes next; `RuntimeNotFound` where there is none.
+    async fn explain(&self, game: &GameId) -> Result<Explained, ServiceError>;
+
+    /// The next `count` occurrences of a schedule: fewer where it ends before.
+    async fn preview(&self, schedule: &str, count: usize) -> Result<Vec<Timestamp>, ServiceError>;
 
     /// Passes on what a player asks of the engine: its answer, JSON, verbatim.
     async fn player(
@@ -55,7 +96,33 @@ pub trait Api: Send + Sync + 'static {
     async fn invalidate_memberships(&self, game: GameId) -> Result<(), ServiceError>;
 
     /// Registers an engine version; `Conflict` where it is registered already.
-    async fn create_version(&self, new: NewVersion) -> Result<EngineVersionRow, ServiceError>;
+    async fn create_version(
+        &self,
+        new: NewVersion,
+        asked: Asked,
+    ) -> Result<EngineVersionRow, ServiceError>;
+
+    /// Changes what is given of an engine version.
+    async fn update_version(
+        &self,
+        version: EngineVersion,
+        update: VersionUpdate,
+        asked: Asked,
+    ) -> Result<EngineVersionRow, ServiceError>;
+
+    /// Keeps new games off an engine version.
+    async fn deprecate_version(
+        &self,
+        version: EngineVersion,
+        asked: Asked,
+    ) -> Result<EngineVersionRow, ServiceError>;
+
+    /// Removes an engine version; `EngineVersionInUse` where a record names it.
+    async fn delete_version(
+        &self,
+        version: EngineVersion,
+        asked: Asked,
+    ) -> Result<(), ServiceError>;
 
     /// One engine version; `EngineVersionNotFound` where there is none.
     async fn version(&self, version: &EngineVersion) -> Result<EngineVersionRow, ServiceError>;
@@ -69,6 +136,40 @@ pub trait Api: Send + Sync + 'static {
 
     /// Whether traffic may be sent here.
     async fn readiness(&self) -> Readiness;
+}
+
+/// Who asks for a change, and under which name of theirs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Who.
+    pub origin: Origin,
+    /// The `Idempotency-Key` they gave it, with what they ask for: a repeat has the answer of the
+    /// first, and another request under the same name is a `Conflict`.
+    pub claim: Option<Claim>,
+}
+
+impl From<Origin> for Asked {
+    fn from(origin: Origin) -> Self {
+        Self { origin, claim: None }
+    }
+}
+
+/// Why a game is as it is.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// The record.
+    pub runtime: Arc<Runtime>,
+    /// What is to be said of it.
+    pub explanation: Explanation,
+}
+
+/// What is to change of an engine version: at least one of the two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionUpdate {
+    /// What to start from now on.
+    pub image_ref: Option<ImageRef>,
+    /// How it behaves.
+    pub options: Option<VersionOptions>,
 }
 
 /// What Lobby hands over.

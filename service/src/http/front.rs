@@ -8,24 +8,29 @@ use http::{HeaderValue, Request, Response, StatusCode, request};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
-use machine::{EngineVersion, GameId};
+use machine::{EngineVersion, GameId, RaceName};
 use serde::Serialize;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
-use tracing::{Instrument as _, Span, debug, error, field, info_span};
+use tracing::{Instrument as _, Span, debug, error, error_span, field};
 
-use super::api::Api;
+use super::api::{Api, Asked};
 use super::body::{BodyLimits, receive};
+use super::claim::claim;
 use super::contain::contain;
-use super::headers::{REQUEST_ID, caller, check_host, request_id};
+use super::headers::{REQUEST_ID, caller, check_host, idempotency_key, request_id};
 use super::operation::{Found, Managed, Operation, Parameters, Probe, find};
 use super::places::{Place, Places};
-use super::reply::{Refusal, Reply, json};
+use super::reply::{Refusal, Reply, exposition, json};
 use super::routes::{Call, Routes, routes};
+use super::tokens::Tokens;
 use super::view::ReadinessView;
 use super::{HttpSettings, path, player, query};
 use crate::error::ServiceError;
-use crate::ports::{Entropy, Origin};
+use crate::ports::{Entropy, Origin, Source};
+use crate::telemetry::Telemetry;
+use crate::telemetry::labels::Place as PanicPlace;
 
 /// What answers requests.
 pub(super) struct Front {
@@ -33,7 +38,10 @@ pub(super) struct Front {
     routes: Routes,
     places: Places,
     body_limits: BodyLimits,
+    tokens: Option<Tokens>,
     request_ids: Option<Arc<dyn Entropy>>,
+    draining: CancellationToken,
+    telemetry: Telemetry,
 }
 
 impl Front {
@@ -46,7 +54,10 @@ impl Front {
                 max_bytes: settings.max_body_bytes,
                 timeout: settings.body_timeout,
             },
+            tokens: settings.tokens,
             request_ids: settings.request_ids,
+            draining: settings.draining,
+            telemetry: settings.telemetry.unwrap_or_default(),
         }
     }
 
@@ -74,31 +85,42 @@ impl Front {
         let (head, body) = request.into_parts();
         let id = self.name(&head);
         let found = find(&head.method, head.uri.path());
-        // Enabled wherever a warning is, so that every line within says what it is about.
-        let span = info_span!(
+        let operation = found.as_ref().map_or("none", |found| found.operation.id());
+        let is_probe =
+            matches!(&found, Ok(found) if matches!(found.operation, Operation::Probe(_)));
+        let scope = self.telemetry.request(&head.headers, operation, is_probe);
+        // Enabled wherever any line is, so that every line within says what it is about.
+        let span = error_span!(
             "request",
-            operation = found.as_ref().map_or("none", |found| found.operation.id()),
+            operation,
+            trace_id = %scope.trace_id(),
             request_id = id.as_ref().and_then(|id| id.to_str().ok()),
             game_id = field::Empty,
         );
 
         let handled = async {
             match found {
+                Ok(_) | Err(_) if head.extensions.get::<net::AmbiguousFraming>().is_some() => {
+                    let message = "Content-Length and Transfer-Encoding exclude each other";
+                    Err(ServiceError::InvalidRequest(message.into()).into())
+                }
                 Ok(found) => self.handle(found, &head, body, id.as_ref()).await,
                 Err(refusal) => Err(refusal),
             }
         };
-        let outcome = contain(handled).instrument(span.clone()).await;
+        let outcome = contain(scope.carry(handled)).instrument(span.clone()).await;
         let mut reply = match outcome {
             Ok(Ok(reply)) => reply,
             Ok(Err(refusal)) => refusal.into_reply(),
             Err(_panicked) => {
                 span.in_scope(|| error!("a request handler panicked"));
+                self.telemetry.metrics().panicked(PanicPlace::Handler);
                 Refusal::from(ServiceError::InternalError).into_reply()
             }
         };
 
         let status = reply.status().as_u16();
+        scope.answered(operation, status);
         let latency_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         span.in_scope(|| match reply.status() {
             StatusCode::INTERNAL_SERVER_ERROR => error!(status, latency_us, "answered: a bug"),
@@ -129,6 +151,7 @@ impl Front {
         match found.operation {
             Operation::Probe(probe) => Ok(self.probe(probe).await),
             Operation::Player(operation) => {
+                self.identify(&found, head)?;
                 let key = Key::parse(found.parameters)?;
                 let _place = self.admit(head, &key)?;
                 // Every path of a player's operation has a game; see the table.
@@ -137,9 +160,12 @@ impl Front {
                 player::answer(&*self.api, operation, subject, (head, body), self.body_limits).await
             }
             Operation::Managed(operation) => {
+                let source = self.identify(&found, head)?;
                 let key = Key::parse(found.parameters)?;
                 let _place = self.admit(head, &key)?;
-                self.managed(operation, key, head, body, id).await
+                let request_id = id.and_then(|id| id.to_str().ok()).map(str::to_owned);
+                let origin = Origin { source, request_id };
+                self.managed(operation, key, head, body, origin).await
             }
         }
     }
@@ -148,6 +174,7 @@ impl Front {
     async fn probe(&self, probe: Probe) -> Reply {
         match probe {
             Probe::Healthz => json(StatusCode::OK, &Health { status: "ok" }),
+            Probe::Metrics => exposition(self.telemetry.metrics().render()),
             Probe::Readyz => {
                 let view = ReadinessView::from(self.api.readiness().await);
                 json(view.http_status(), &view)
@@ -155,9 +182,40 @@ impl Front {
         }
     }
 
+    /// Who asks, if they may; the log is told of the game all the same where they may not.
+    fn identify(&self, found: &Found<'_>, head: &request::Parts) -> Result<Source, Refusal> {
+        self.caller_of(found.operation, head).inspect_err(|_| {
+            if let Ok(Key { game: Some(game), .. }) = Key::parse(found.parameters) {
+                Span::current().record("game_id", game.as_str());
+            }
+        })
+    }
+
+    /// With tokens nothing else decides; without, the caller is believed.
+    fn caller_of(&self, operation: Operation, head: &request::Parts) -> Result<Source, Refusal> {
+        let callers = operation.callers();
+        let Some(tokens) = &self.tokens else {
+            let usual = callers.first().copied().unwrap_or(Source::GameMaster);
+            return Ok(caller(&head.headers)?.unwrap_or(usual));
+        };
+        let holder = tokens.caller(&head.headers).ok_or_else(Refusal::unauthenticated)?;
+        if !callers.contains(&holder) {
+            let message = format!("{} may not use this operation", holder.as_str());
+            return Err(ServiceError::Forbidden(message).into());
+        }
+        if caller(&head.headers)?.is_some_and(|named| named != holder) {
+            let message = "X-Galaxy-Caller names another caller than the token";
+            return Err(ServiceError::Forbidden(message.into()).into());
+        }
+        Ok(holder)
+    }
+
     fn admit(&self, head: &request::Parts, key: &Key) -> Result<Place<'_>, ServiceError> {
         if let Some(game) = &key.game {
             Span::current().record("game_id", game.as_str());
+        }
+        if self.draining.is_cancelled() {
+            return Err(ServiceError::ServiceUnavailable("this process is shutting down".into()));
         }
         check_host(head.version, &head.headers)?;
         self.places.take(key.game.as_ref())
@@ -170,16 +228,21 @@ impl Front {
         key: Key,
         head: &request::Parts,
         body: Incoming,
-        id: Option<&HeaderValue>,
+        origin: Origin,
     ) -> Result<Reply, Refusal> {
-        let source = caller(&head.headers, operation.usual_caller())?;
+        let named = match operation.takes_idempotency_key() {
+            true => idempotency_key(&head.headers)?,
+            false => None,
+        };
         if !operation.takes_query() {
             query::none(head.uri.query().unwrap_or_default())?;
         }
         let body = receive(operation.body(), &head.headers, body, self.body_limits).await?;
-        let request_id = id.and_then(|id| id.to_str().ok()).map(str::to_owned);
-        let origin = Origin { source, request_id };
-        let call = Call { operation, game: key.game, version: key.version, origin };
+        let claim = named.map(|name| {
+            claim(origin.source, name, Operation::Managed(operation), &head.uri, &body)
+        });
+        let Key { game, race, version, turn: _ } = key;
+        let call = Call { operation, game, race, version, asked: Asked { origin, claim } };
 
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = head.method.clone();
@@ -201,6 +264,7 @@ impl Front {
 #[derive(Debug, Default)]
 struct Key {
     game: Option<GameId>,
+    race: Option<RaceName>,
     version: Option<EngineVersion>,
     turn: u32,
 }
@@ -215,6 +279,11 @@ impl Key {
             Parameters::GameAndTurn(game, turn) => Self {
                 game: Some(path::parameter(game)?),
                 turn: path::turn(turn)?,
+                ..Self::default()
+            },
+            Parameters::GameAndRace(game, race) => Self {
+                game: Some(path::parameter(game)?),
+                race: Some(path::race(race)?),
                 ..Self::default()
             },
             Parameters::Version(version) => {

@@ -6,7 +6,7 @@ use machine::{InvalidValue, UserId};
 
 use super::reply::Refusal;
 use crate::error::ServiceError;
-use crate::ports::Source;
+use crate::ports::{BadIdempotencyKey, IdempotencyKey, Source};
 
 /// Names a request, in logs and in the operation log.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -14,6 +14,9 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 pub(super) const CALLER: HeaderName = HeaderName::from_static("x-galaxy-caller");
 /// Which player Gateway speaks for.
 pub(super) const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
+
+/// Names a change, so that it happens once.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Longest identifier of a request, in bytes.
 const MAX_REQUEST_ID_BYTES: usize = 128;
@@ -27,15 +30,22 @@ pub(super) fn request_id(headers: &HeaderMap) -> Option<&HeaderValue> {
     is_usable.then_some(id)
 }
 
-/// Who asks: the caller's word, or else whoever usually asks for the operation.
-pub(super) fn caller(headers: &HeaderMap, usual: Source) -> Result<Source, ServiceError> {
+/// Who asks, where the request says so.
+pub(super) fn caller(headers: &HeaderMap) -> Result<Option<Source>, ServiceError> {
     match only(headers, &CALLER)?.map(HeaderValue::as_bytes) {
-        None => Ok(usual),
-        Some(b"gateway") => Ok(Source::Gateway),
-        Some(b"lobby") => Ok(Source::Lobby),
-        Some(b"admin") => Ok(Source::Admin),
+        None => Ok(None),
+        Some(b"gateway") => Ok(Some(Source::Gateway)),
+        Some(b"lobby") => Ok(Some(Source::Lobby)),
+        Some(b"admin") => Ok(Some(Source::Admin)),
         Some(_) => Err(invalid("X-Galaxy-Caller must be gateway, lobby or admin")),
     }
+}
+
+/// The name the caller gave the request, so that a repeat is recognised.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, ServiceError> {
+    let Some(value) = only(headers, &IDEMPOTENCY_KEY)? else { return Ok(None) };
+    let key = value.to_str().ok().and_then(|text| text.parse().ok());
+    key.map(Some).ok_or_else(|| invalid(format!("Idempotency-Key {BadIdempotencyKey}")))
 }
 
 /// The player Gateway speaks for.
@@ -80,7 +90,7 @@ fn is_json(content_type: &str) -> bool {
 }
 
 /// The value of a header that may come once.
-fn only<'h>(
+pub(super) fn only<'h>(
     headers: &'h HeaderMap,
     name: &HeaderName,
 ) -> Result<Option<&'h HeaderValue>, ServiceError> {

@@ -21,6 +21,7 @@ pub(super) enum Operation {
 pub(super) enum Probe {
     Healthz,
     Readyz,
+    Metrics,
 }
 
 /// What Gateway passes on for a player.
@@ -35,14 +36,24 @@ pub(super) enum Player {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Managed {
     RegisterRuntime,
-    GetRuntime,
-    ListRuntimes,
-    ForceNextTurn,
+    BanishRace,
     InvalidateMemberships,
     GameLiveness,
+    ListRuntimes,
+    GetRuntime,
+    ForceNextTurn,
+    StopRuntime,
+    PatchRuntime,
+    ReconcileRuntime,
+    ListOperations,
+    ExplainRuntime,
+    PreviewSchedule,
+    ListEngineVersions,
     CreateEngineVersion,
     GetEngineVersion,
-    ListEngineVersions,
+    UpdateEngineVersion,
+    DeleteEngineVersion,
+    DeprecateEngineVersion,
     ResolveEngineVersionImageRef,
 }
 
@@ -63,59 +74,138 @@ impl Operation {
         match self {
             Self::Probe(Probe::Healthz) => "internalHealthz",
             Self::Probe(Probe::Readyz) => "internalReadyz",
+            // Not in the contract: its answer is not JSON, and not for callers.
+            Self::Probe(Probe::Metrics) => "metrics",
             Self::Player(Player::ExecuteCommands) => "internalExecuteCommands",
             Self::Player(Player::PutOrders) => "internalPutOrders",
             Self::Player(Player::GetReport) => "internalGetReport",
-            Self::Managed(Managed::RegisterRuntime) => "internalRegisterRuntime",
-            Self::Managed(Managed::GetRuntime) => "internalGetRuntime",
-            Self::Managed(Managed::ListRuntimes) => "internalListRuntimes",
-            Self::Managed(Managed::ForceNextTurn) => "internalForceNextTurn",
-            Self::Managed(Managed::InvalidateMemberships) => "internalInvalidateMemberships",
-            Self::Managed(Managed::GameLiveness) => "internalGameLiveness",
-            Self::Managed(Managed::CreateEngineVersion) => "internalCreateEngineVersion",
-            Self::Managed(Managed::GetEngineVersion) => "internalGetEngineVersion",
-            Self::Managed(Managed::ListEngineVersions) => "internalListEngineVersions",
-            Self::Managed(Managed::ResolveEngineVersionImageRef) => {
-                "internalResolveEngineVersionImageRef"
+            Self::Managed(operation) => operation.id(),
+        }
+    }
+
+    /// Who may ask for it, whoever usually does first. Anybody may ask a probe.
+    pub(super) fn callers(self) -> &'static [Source] {
+        match self {
+            Self::Probe(Probe::Healthz | Probe::Readyz | Probe::Metrics) => &[],
+            Self::Player(Player::ExecuteCommands | Player::PutOrders | Player::GetReport) => {
+                &[Source::Gateway]
             }
+            Self::Managed(operation) => operation.callers(),
         }
     }
 }
 
 impl Managed {
-    /// Who is taken to ask where the request does not say.
-    pub(super) fn usual_caller(self) -> Source {
+    fn id(self) -> &'static str {
+        match self {
+            Self::RegisterRuntime => "internalRegisterRuntime",
+            Self::BanishRace => "internalBanishRace",
+            Self::InvalidateMemberships => "internalInvalidateMemberships",
+            Self::GameLiveness => "internalGameLiveness",
+            Self::ListRuntimes => "internalListRuntimes",
+            Self::GetRuntime => "internalGetRuntime",
+            Self::ForceNextTurn => "internalForceNextTurn",
+            Self::StopRuntime => "internalStopRuntime",
+            Self::PatchRuntime => "internalPatchRuntime",
+            Self::ReconcileRuntime => "internalReconcileRuntime",
+            Self::ListOperations => "internalListOperations",
+            Self::ExplainRuntime => "internalExplainRuntime",
+            Self::PreviewSchedule => "internalPreviewSchedule",
+            Self::ListEngineVersions => "internalListEngineVersions",
+            Self::CreateEngineVersion => "internalCreateEngineVersion",
+            Self::GetEngineVersion => "internalGetEngineVersion",
+            Self::UpdateEngineVersion => "internalUpdateEngineVersion",
+            Self::DeleteEngineVersion => "internalDeleteEngineVersion",
+            Self::DeprecateEngineVersion => "internalDeprecateEngineVersion",
+            Self::ResolveEngineVersionImageRef => "internalResolveEngineVersionImageRef",
+        }
+    }
+
+    fn callers(self) -> &'static [Source] {
         match self {
             Self::RegisterRuntime
             | Self::InvalidateMemberships
             | Self::GameLiveness
-            | Self::ResolveEngineVersionImageRef => Source::Lobby,
-            Self::GetRuntime
-            | Self::ListRuntimes
+            | Self::ResolveEngineVersionImageRef => &[Source::Lobby],
+            Self::BanishRace | Self::PreviewSchedule => &[Source::Lobby, Source::Admin],
+            Self::GetRuntime | Self::StopRuntime => &[Source::Admin, Source::Lobby],
+            Self::ListRuntimes
             | Self::ForceNextTurn
+            | Self::PatchRuntime
+            | Self::ReconcileRuntime
+            | Self::ListOperations
+            | Self::ExplainRuntime
+            | Self::ListEngineVersions
             | Self::CreateEngineVersion
             | Self::GetEngineVersion
-            | Self::ListEngineVersions => Source::Admin,
+            | Self::UpdateEngineVersion
+            | Self::DeleteEngineVersion
+            | Self::DeprecateEngineVersion => &[Source::Admin],
         }
     }
 
     /// What body it takes.
     pub(super) fn body(self) -> BodyRule {
         match self {
-            Self::RegisterRuntime | Self::CreateEngineVersion => BodyRule::Json,
-            Self::ForceNextTurn | Self::InvalidateMemberships => BodyRule::Empty,
-            Self::GetRuntime
+            Self::RegisterRuntime
+            | Self::StopRuntime
+            | Self::PatchRuntime
+            | Self::CreateEngineVersion
+            | Self::UpdateEngineVersion => BodyRule::Json,
+            Self::BanishRace
+            | Self::InvalidateMemberships
+            | Self::ForceNextTurn
+            | Self::ReconcileRuntime
+            | Self::DeprecateEngineVersion => BodyRule::Empty,
+            Self::GameLiveness
             | Self::ListRuntimes
-            | Self::GameLiveness
-            | Self::GetEngineVersion
+            | Self::GetRuntime
+            | Self::ListOperations
+            | Self::ExplainRuntime
+            | Self::PreviewSchedule
             | Self::ListEngineVersions
+            | Self::GetEngineVersion
+            | Self::DeleteEngineVersion
             | Self::ResolveEngineVersionImageRef => BodyRule::Absent,
         }
     }
 
     /// Whether it knows query parameters.
     pub(super) fn takes_query(self) -> bool {
-        matches!(self, Self::ListRuntimes | Self::ListEngineVersions)
+        matches!(
+            self,
+            Self::ListRuntimes
+                | Self::ListOperations
+                | Self::PreviewSchedule
+                | Self::ListEngineVersions
+        )
+    }
+
+    /// Whether a repeat under the same `Idempotency-Key` is recognised.
+    pub(super) fn takes_idempotency_key(self) -> bool {
+        match self {
+            Self::RegisterRuntime
+            | Self::BanishRace
+            | Self::ForceNextTurn
+            | Self::StopRuntime
+            | Self::PatchRuntime
+            | Self::ReconcileRuntime
+            | Self::CreateEngineVersion
+            | Self::UpdateEngineVersion
+            | Self::DeleteEngineVersion
+            | Self::DeprecateEngineVersion => true,
+            // What may be repeated freely needs no name.
+            Self::InvalidateMemberships
+            | Self::GameLiveness
+            | Self::ListRuntimes
+            | Self::GetRuntime
+            | Self::ListOperations
+            | Self::ExplainRuntime
+            | Self::PreviewSchedule
+            | Self::ListEngineVersions
+            | Self::GetEngineVersion
+            | Self::ResolveEngineVersionImageRef => false,
+        }
     }
 }
 
@@ -132,6 +222,7 @@ pub(super) enum Parameters<'p> {
     None,
     Game(&'p str),
     GameAndTurn(&'p str, &'p str),
+    GameAndRace(&'p str, &'p str),
     Version(&'p str),
 }
 
@@ -153,96 +244,99 @@ fn resource(path: &str) -> Option<(Methods, Parameters<'_>)> {
     match path {
         "/healthz" => return Some((HEALTHZ, Parameters::None)),
         "/readyz" => return Some((READYZ, Parameters::None)),
+        "/metrics" => return Some((METRICS, Parameters::None)),
         _ => {}
     }
     let mut segments = path.strip_prefix(INTERNAL)?.split('/');
     let head = (segments.next()?, segments.next(), segments.next(), segments.next());
+    let end = segments.next();
     if segments.next().is_some() {
         return None;
     }
-    let (methods, parameters) = match head {
-        ("runtimes", None, None, None) => (RUNTIMES, Parameters::None),
-        ("runtimes", Some(game), None, None) => (RUNTIME, Parameters::Game(game)),
-        ("runtimes", Some(game), Some("force-next-turn"), None) => (FORCE, Parameters::Game(game)),
-        ("games", Some(game), Some("register-runtime"), None) => (REGISTER, Parameters::Game(game)),
-        ("games", Some(game), Some("liveness"), None) => (LIVENESS, Parameters::Game(game)),
+    let (methods, parameters) = match (head, end) {
+        (head, None) => short_resource(head)?,
+        (("games", Some(game), Some("races"), Some(race)), Some("banish")) => {
+            (BANISH, Parameters::GameAndRace(game, race))
+        }
+        (_, Some(_)) => return None,
+    };
+    let has_empty_segment = match parameters {
+        Parameters::None => false,
+        Parameters::Game(key) | Parameters::Version(key) => key.is_empty(),
+        Parameters::GameAndTurn(game, more) | Parameters::GameAndRace(game, more) => {
+            game.is_empty() || more.is_empty()
+        }
+    };
+    (!has_empty_segment).then_some((methods, parameters))
+}
+
+/// A resource of up to four segments below the prefix.
+fn short_resource<'p>(
+    segments: (&'p str, Option<&'p str>, Option<&'p str>, Option<&'p str>),
+) -> Option<(Methods, Parameters<'p>)> {
+    Some(match segments {
         ("games", Some(game), Some("commands"), None) => (COMMANDS, Parameters::Game(game)),
         ("games", Some(game), Some("orders"), None) => (ORDERS, Parameters::Game(game)),
         ("games", Some(game), Some("reports"), Some(turn)) => {
             (REPORT, Parameters::GameAndTurn(game, turn))
         }
+        ("games", Some(game), Some("register-runtime"), None) => (REGISTER, Parameters::Game(game)),
+        ("games", Some(game), Some("liveness"), None) => (LIVENESS, Parameters::Game(game)),
         ("games", Some(game), Some("memberships"), Some("invalidate")) => {
             (INVALIDATE, Parameters::Game(game))
         }
+        ("runtimes", None, None, None) => (RUNTIMES, Parameters::None),
+        ("runtimes", Some(game), None, None) => (RUNTIME, Parameters::Game(game)),
+        ("runtimes", Some(game), Some("force-next-turn"), None) => (FORCE, Parameters::Game(game)),
+        ("runtimes", Some(game), Some("stop"), None) => (STOP, Parameters::Game(game)),
+        ("runtimes", Some(game), Some("patch"), None) => (PATCH, Parameters::Game(game)),
+        ("runtimes", Some(game), Some("reconcile"), None) => (RECONCILE, Parameters::Game(game)),
+        ("runtimes", Some(game), Some("operations"), None) => (OPERATIONS, Parameters::Game(game)),
+        ("runtimes", Some(game), Some("explain"), None) => (EXPLAIN, Parameters::Game(game)),
+        ("schedules", Some("preview"), None, None) => (PREVIEW, Parameters::None),
         ("engine-versions", None, None, None) => (VERSIONS, Parameters::None),
         ("engine-versions", Some(version), None, None) => (VERSION, Parameters::Version(version)),
+        ("engine-versions", Some(version), Some("deprecate"), None) => {
+            (DEPRECATE, Parameters::Version(version))
+        }
         ("engine-versions", Some(version), Some("image-ref"), None) => {
             (IMAGE_REF, Parameters::Version(version))
         }
         _ => return None,
-    };
-    let has_empty_segment = match parameters {
-        Parameters::None => false,
-        Parameters::Game(key) | Parameters::Version(key) => key.is_empty(),
-        Parameters::GameAndTurn(game, turn) => game.is_empty() || turn.is_empty(),
-    };
-    (!has_empty_segment).then_some((methods, parameters))
+    })
 }
 
 const HEALTHZ: Methods = &[(Method::GET, Operation::Probe(Probe::Healthz))];
 const READYZ: Methods = &[(Method::GET, Operation::Probe(Probe::Readyz))];
-const RUNTIMES: Methods = &[(Method::GET, Operation::Managed(Managed::ListRuntimes))];
-const RUNTIME: Methods = &[(Method::GET, Operation::Managed(Managed::GetRuntime))];
-const FORCE: Methods = &[(Method::POST, Operation::Managed(Managed::ForceNextTurn))];
-const REGISTER: Methods = &[(Method::POST, Operation::Managed(Managed::RegisterRuntime))];
-const LIVENESS: Methods = &[(Method::GET, Operation::Managed(Managed::GameLiveness))];
+const METRICS: Methods = &[(Method::GET, Operation::Probe(Probe::Metrics))];
 const COMMANDS: Methods = &[(Method::POST, Operation::Player(Player::ExecuteCommands))];
 const ORDERS: Methods = &[(Method::PUT, Operation::Player(Player::PutOrders))];
 const REPORT: Methods = &[(Method::GET, Operation::Player(Player::GetReport))];
+const REGISTER: Methods = &[(Method::POST, Operation::Managed(Managed::RegisterRuntime))];
+const BANISH: Methods = &[(Method::POST, Operation::Managed(Managed::BanishRace))];
+const LIVENESS: Methods = &[(Method::GET, Operation::Managed(Managed::GameLiveness))];
 const INVALIDATE: Methods = &[(Method::POST, Operation::Managed(Managed::InvalidateMemberships))];
+const RUNTIMES: Methods = &[(Method::GET, Operation::Managed(Managed::ListRuntimes))];
+const RUNTIME: Methods = &[(Method::GET, Operation::Managed(Managed::GetRuntime))];
+const FORCE: Methods = &[(Method::POST, Operation::Managed(Managed::ForceNextTurn))];
+const STOP: Methods = &[(Method::POST, Operation::Managed(Managed::StopRuntime))];
+const PATCH: Methods = &[(Method::POST, Operation::Managed(Managed::PatchRuntime))];
+const RECONCILE: Methods = &[(Method::POST, Operation::Managed(Managed::ReconcileRuntime))];
+const OPERATIONS: Methods = &[(Method::GET, Operation::Managed(Managed::ListOperations))];
+const EXPLAIN: Methods = &[(Method::GET, Operation::Managed(Managed::ExplainRuntime))];
+const PREVIEW: Methods = &[(Method::GET, Operation::Managed(Managed::PreviewSchedule))];
 const VERSIONS: Methods = &[
     (Method::GET, Operation::Managed(Managed::ListEngineVersions)),
     (Method::POST, Operation::Managed(Managed::CreateEngineVersion)),
 ];
-const VERSION: Methods = &[(Method::GET, Operation::Managed(Managed::GetEngineVersion))];
+const VERSION: Methods = &[
+    (Method::GET, Operation::Managed(Managed::GetEngineVersion)),
+    (Method::PATCH, Operation::Managed(Managed::UpdateEngineVersion)),
+    (Method::DELETE, Operation::Managed(Managed::DeleteEngineVersion)),
+];
+const DEPRECATE: Methods = &[(Method::POST, Operation::Managed(Managed::DeprecateEngineVersion))];
 const IMAGE_REF: Methods =
     &[(Method::GET, Operation::Managed(Managed::ResolveEngineVersionImageRef))];
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_path_has_one_spelling() {
-        let parameters = |path| find(&Method::GET, path).map(|found| found.parameters).ok();
-        assert_eq!(parameters("/api/v1/internal/runtimes"), Some(Parameters::None));
-        assert_eq!(parameters("/api/v1/internal/runtimes/a"), Some(Parameters::Game("a")));
-        assert_eq!(
-            parameters("/api/v1/internal/games/a/reports/7"),
-            Some(Parameters::GameAndTurn("a", "7"))
-        );
-        for unknown in [
-            "",
-            "*",
-            "/",
-            "/healthz/",
-            "//healthz",
-            "/Healthz",
-            "/api/v1/internal",
-            "/api/v1/internal/",
-            "/api/v1/internal/runtimes/",
-            "/api/v1/internal//runtimes",
-            "/api/v1/internal/%72untimes",
-            "/api/v1/internal/runtimes;a=b",
-            "/api/v1/internal/runtimes/a/",
-            "/api/v1/internal/games//liveness",
-            "/api/v1/internal/games/a/liveness/",
-            "/api/v1/internal/games/a/reports/",
-            "/api/v1/internal/games/a/reports/7/",
-            "/api/v1/internal/games/a/reports/7/8",
-            "/api/v1/internal/games/a/b/liveness",
-        ] {
-            assert_eq!(parameters(unknown), None, "{unknown}");
-        }
-    }
-}
+mod tests;

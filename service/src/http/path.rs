@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::str::FromStr;
 
-use machine::InvalidValue;
+use machine::{InvalidValue, RaceName};
 
 use crate::error::ServiceError;
 
@@ -14,6 +14,16 @@ where
     T: FromStr<Err = InvalidValue>,
 {
     let text = decode(raw).ok_or_else(undecodable)?;
+    text.parse().map_err(|invalid: InvalidValue| ServiceError::InvalidRequest(invalid.to_string()))
+}
+
+/// The name of a race. It is the one parameter that may hold almost anything, so an encoded slash,
+/// which proxies disagree about, is refused.
+pub(super) fn race(raw: &str) -> Result<RaceName, ServiceError> {
+    let text = decode(raw).ok_or_else(undecodable)?;
+    if text.contains('/') {
+        return Err(ServiceError::InvalidRequest("race_name must not hold a slash".into()));
+    }
     text.parse().map_err(|invalid: InvalidValue| ServiceError::InvalidRequest(invalid.to_string()))
 }
 
@@ -33,8 +43,11 @@ pub(super) fn decimal(text: &str) -> Option<u32> {
     if is_plain { text.parse().ok() } else { None }
 }
 
-/// Decodes percent escapes, once. `None` where one is broken or the result is no UTF-8.
+/// Decodes percent escapes, once. `None` where one is broken or missing, or the result is no UTF-8.
 pub(super) fn decode(raw: &str) -> Option<Cow<'_, str>> {
+    if !raw.is_ascii() {
+        return None;
+    }
     if !raw.contains('%') {
         return Some(Cow::Borrowed(raw));
     }
@@ -60,7 +73,7 @@ pub(super) fn hex_digit(digit: u8) -> Option<u8> {
 }
 
 fn undecodable() -> ServiceError {
-    ServiceError::InvalidRequest("the path has a broken percent escape".into())
+    ServiceError::InvalidRequest("the path has a broken or missing percent escape".into())
 }
 
 #[cfg(test)]
@@ -80,6 +93,35 @@ mod tests {
         assert!(game(&"a".repeat(10_000)).is_err());
         assert!(parameter::<EngineVersion>("1.4.2-rc.1").is_ok());
         assert!(parameter::<EngineVersion>("v1.4.2").is_err());
+    }
+
+    #[test]
+    fn races_may_be_in_any_script() {
+        let race = |raw: &str| race(raw).map(|race| race.as_str().to_owned());
+        assert_eq!(race("Zoral%20Combine"), Ok("Zoral Combine".into()));
+        assert_eq!(race("%D0%A7%D1%83%D0%B6%D0%B8%D0%B5"), Ok("Чужие".into()));
+        assert_eq!(race("a+b%2B%25%3F"), Ok("a+b+%?".into()));
+        for bad in [
+            "Чужие",
+            "a%2Fb",
+            "a%2fb",
+            "%2F",
+            "a%00",
+            "%",
+            "%4",
+            "%zz",
+            "%ff",
+            "%c3%28",
+            "%20a",
+            "a%20",
+            "a%0Ab",
+            "%E2%80%AEa",
+            "",
+        ] {
+            assert!(race(bad).is_err(), "{bad}");
+        }
+        assert!(race(&"%C3%A9".repeat(64)).is_ok());
+        assert!(race(&"%C3%A9".repeat(65)).is_err());
     }
 
     #[test]

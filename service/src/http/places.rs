@@ -31,7 +31,8 @@ struct GamePlace<'p> {
 }
 
 impl Places {
-    /// That many in all, and that many for each game.
+    /// That many in all, and that many for each game. No game has more than it leaves free for all
+    /// others, so that however many engines hang, a request about another game finds a place.
     pub(super) fn new(max: usize, max_per_game: usize) -> Self {
         Self {
             all: Semaphore::new(max.min(Semaphore::MAX_PERMITS)),
@@ -42,17 +43,18 @@ impl Places {
 
     /// Takes a place, one of `game` too if the request is about one.
     pub(super) fn take(&self, game: Option<&GameId>) -> Result<Place<'_>, ServiceError> {
+        let free = self.all.available_permits();
         let Ok(all) = self.all.try_acquire() else {
             return Err(ServiceError::ServiceUnavailable("too many requests in flight".into()));
         };
-        let game = game.map(|game| self.take_of_game(game)).transpose()?;
+        let game = game.map(|game| self.take_of_game(game, free)).transpose()?;
         Ok(Place { _all: all, _game: game })
     }
 
-    fn take_of_game(&self, game: &GameId) -> Result<GamePlace<'_>, ServiceError> {
+    fn take_of_game(&self, game: &GameId, free: usize) -> Result<GamePlace<'_>, ServiceError> {
         let mut by_game = self.lock();
         let taken = by_game.get(game).copied().unwrap_or(0);
-        if taken >= self.max_per_game {
+        if taken >= self.max_per_game.min(free) {
             let message = "too many requests in flight for this game";
             return Err(ServiceError::ServiceUnavailable(message.into()));
         }
@@ -92,10 +94,29 @@ mod tests {
         let _third = places.take(Some(&b)).expect("free");
         assert!(places.take(None).is_err(), "three in all");
         drop(first);
+        assert!(places.take(Some(&a)).is_err(), "no more than it leaves free");
+        drop(_third);
         let fourth = places.take(Some(&a)).expect("free again");
         drop(fourth);
         drop(_second);
-        drop(_third);
         assert!(places.lock().is_empty());
+    }
+
+    #[test]
+    fn however_many_games_hang_another_one_finds_places() {
+        let game = |n: usize| -> GameId { format!("g{n}").parse().expect("valid") };
+        for hung in [1, 15, 20, 100, 500] {
+            let places = Places::new(1024, 64);
+            let mut taken = vec![];
+            // Each of them asks and asks, in turn.
+            for _ in 0..64 {
+                taken.extend((0..hung).filter_map(|n| places.take(Some(&game(n))).ok()));
+            }
+            let healthy = game(hung);
+            let found = (0..64).map_while(|_| places.take(Some(&healthy)).ok());
+            let found: Vec<_> = found.collect();
+            assert!(!found.is_empty(), "{hung} hung games hold {}", taken.len());
+            assert!(places.take(None).is_ok());
+        }
     }
 }

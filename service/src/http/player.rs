@@ -12,7 +12,6 @@ use super::body::{BodyLimits, receive};
 use super::operation::{BodyRule, Player};
 use super::reply::{Refusal, Reply, verbatim};
 use super::{headers, query};
-use crate::ports::Source;
 
 /// Answers for a player. `turn` is that of the path, where it has one.
 pub(super) async fn answer(
@@ -23,8 +22,6 @@ pub(super) async fn answer(
     limits: BodyLimits,
 ) -> Result<Reply, Refusal> {
     let user = headers::user_id(&head.headers)?;
-    // Nothing of a player's call is recorded, but a caller that is none is a mistake all the same.
-    headers::caller(&head.headers, Source::Gateway)?;
     query::none(head.uri.query().unwrap_or_default())?;
     let rule = match operation {
         Player::ExecuteCommands | Player::PutOrders => BodyRule::Json,

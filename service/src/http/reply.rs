@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Response, StatusCode};
 use serde::Serialize;
 
@@ -13,6 +13,9 @@ use crate::error::ServiceError;
 pub(super) type Reply = Response<Bytes>;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
+const EXPOSITION: HeaderValue =
+    HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 /// Whatever is in the way passes in about a second, or not at all.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
@@ -33,6 +36,13 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Reply {
 /// An answer that is JSON already.
 pub(super) fn verbatim(json: Bytes) -> Reply {
     with_body(StatusCode::OK, json)
+}
+
+/// The numbers of this process, as Prometheus reads them.
+pub(super) fn exposition(text: String) -> Reply {
+    let mut reply = Response::new(text.into());
+    reply.headers_mut().insert(CONTENT_TYPE, EXPOSITION);
+    reply
 }
 
 /// An answer that says no more than that it was done.
@@ -80,6 +90,12 @@ impl Refusal {
         Self { allow, ..refusal }
     }
 
+    /// Who asks is not known.
+    pub(super) fn unauthenticated() -> Self {
+        let message = "a bearer token of a caller is required";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
+    }
+
     /// The body did not arrive in time.
     pub(super) fn request_timeout() -> Self {
         let message = "the body did not arrive in time";
@@ -117,6 +133,9 @@ impl Refusal {
             StatusCode::SERVICE_UNAVAILABLE => {
                 headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
             }
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(WWW_AUTHENTICATE, BEARER);
+            }
             // The rest of the body may still come; it is no request.
             StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE => {
                 headers.insert(CONNECTION, CLOSE);
@@ -136,6 +155,8 @@ impl From<ServiceError> for Refusal {
             ServiceError::EngineVersionNotFound => {
                 (StatusCode::NOT_FOUND, "engine_version_not_found")
             }
+            ServiceError::RaceNotFound => (StatusCode::NOT_FOUND, "race_not_found"),
+            ServiceError::EngineVersionInUse => (StatusCode::CONFLICT, "engine_version_in_use"),
             ServiceError::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
             ServiceError::RuntimeNotRunning(_) => (StatusCode::CONFLICT, "runtime_not_running"),
             ServiceError::SemverPatchOnly(_) => (StatusCode::CONFLICT, "semver_patch_only"),
@@ -179,6 +200,8 @@ mod tests {
             (ServiceError::Forbidden(text()), 403, "forbidden"),
             (ServiceError::RuntimeNotFound, 404, "runtime_not_found"),
             (ServiceError::EngineVersionNotFound, 404, "engine_version_not_found"),
+            (ServiceError::RaceNotFound, 404, "race_not_found"),
+            (ServiceError::EngineVersionInUse, 409, "engine_version_in_use"),
             (ServiceError::Conflict(text()), 409, "conflict"),
             (ServiceError::RuntimeNotRunning(text()), 409, "runtime_not_running"),
             (ServiceError::SemverPatchOnly(text()), 409, "semver_patch_only"),

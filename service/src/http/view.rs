@@ -2,14 +2,15 @@
 
 use chrono::SecondsFormat;
 use http::StatusCode;
+use machine::explain::{ExplainedStep, ExplainedTick, Explanation};
 use machine::failure::Failure;
 use machine::record::{InitStage, Life, Pending, PendingKind, TurnStage};
 use machine::schedule::FAR_FUTURE;
-use machine::{PlayerStats, Runtime, Status, Timestamp};
+use machine::{OperationId, Outcome, PlayerStats, Runtime, Status, Timestamp};
 use serde::{Serialize, Serializer};
 
-use super::api::Readiness;
-use crate::ports::{EngineVersionRow, VersionOptions, VersionStatus};
+use super::api::{Explained, Readiness};
+use crate::ports::{EngineVersionRow, OperationRow, OperationState, VersionOptions, VersionStatus};
 
 /// A page of a list.
 #[derive(Serialize)]
@@ -230,6 +231,111 @@ pub(super) struct ImageRefView {
 impl From<&EngineVersionRow> for ImageRefView {
     fn from(row: &EngineVersionRow) -> Self {
         Self { version: row.version.to_string(), image_ref: row.image_ref.to_string() }
+    }
+}
+
+/// One operation of the log.
+#[derive(Serialize)]
+pub(super) struct OperationView<'a> {
+    operation_id: OperationId,
+    kind: &'static str,
+    source: &'static str,
+    request_id: Option<&'a str>,
+    outcome: &'static str,
+    error_code: Option<&'static str>,
+    error_message: Option<&'a str>,
+    started_at: Time,
+    finished_at: Option<Time>,
+}
+
+impl<'a> From<&'a OperationRow> for OperationView<'a> {
+    fn from(row: &'a OperationRow) -> Self {
+        let (outcome, failure) = match &row.state {
+            OperationState::Open => ("open", None),
+            OperationState::Closed(Outcome::Succeeded) => ("succeeded", None),
+            OperationState::Closed(Outcome::Failed(failure)) => ("failed", Some(failure)),
+            OperationState::Closed(Outcome::Superseded) => ("superseded", None),
+        };
+        Self {
+            operation_id: row.operation,
+            kind: row.kind.as_str(),
+            source: row.origin.source.as_str(),
+            request_id: row.origin.request_id.as_deref(),
+            outcome,
+            error_code: failure.map(|failure| failure.code.as_str()),
+            error_message: failure.map(|failure| failure.message.as_str()),
+            started_at: Time(row.started_at),
+            finished_at: row.finished_at.map(Time),
+        }
+    }
+}
+
+/// Why a game is as it is.
+#[derive(Serialize)]
+pub(super) struct ExplanationView<'a> {
+    game_id: &'a str,
+    runtime_status: &'static str,
+    why: &'a str,
+    last_ticks: Vec<TickView<'a>>,
+    next: Vec<StepView<'a>>,
+}
+
+#[derive(Serialize)]
+struct TickView<'a> {
+    due_at: Time,
+    outcome: &'static str,
+    turn: Option<u32>,
+    detail: &'a str,
+}
+
+#[derive(Serialize)]
+struct StepView<'a> {
+    what: &'a str,
+    at: Option<Time>,
+}
+
+/// The most occurrences and the most steps that the contract has room for.
+const MAX_TICKS: usize = 100;
+const MAX_STEPS: usize = 20;
+
+impl<'a> From<&'a Explained> for ExplanationView<'a> {
+    fn from(explained: &'a Explained) -> Self {
+        let Explained { runtime, explanation } = explained;
+        let Explanation { why, last_ticks, next } = explanation;
+        Self {
+            game_id: runtime.game_id.as_str(),
+            runtime_status: runtime.status().as_str(),
+            why,
+            last_ticks: last_ticks.iter().take(MAX_TICKS).map(TickView::from).collect(),
+            next: next.iter().take(MAX_STEPS).map(StepView::from).collect(),
+        }
+    }
+}
+
+impl<'a> From<&'a ExplainedTick> for TickView<'a> {
+    fn from(tick: &'a ExplainedTick) -> Self {
+        let ExplainedTick { due_at, outcome, turn, detail } = tick;
+        Self { due_at: Time(*due_at), outcome: outcome.as_str(), turn: *turn, detail }
+    }
+}
+
+impl<'a> From<&'a ExplainedStep> for StepView<'a> {
+    fn from(step: &'a ExplainedStep) -> Self {
+        let ExplainedStep { what, at } = step;
+        Self { what, at: at.map(Time) }
+    }
+}
+
+/// When a schedule fires.
+#[derive(Serialize)]
+pub(super) struct PreviewView<'a> {
+    expression: &'a str,
+    occurrences: Vec<Time>,
+}
+
+impl<'a> PreviewView<'a> {
+    pub(super) fn new(expression: &'a str, occurrences: &[Timestamp]) -> Self {
+        Self { expression, occurrences: occurrences.iter().copied().map(Time).collect() }
     }
 }
 

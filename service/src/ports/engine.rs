@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use machine::{EngineEndpoint, EngineFailure, EngineState, RaceName};
+use machine::{BanishCall, EngineEndpoint, EngineFailure, EngineState, RaceName};
 
 /// What a player asks of the engine, with the body ready to be sent.
 #[derive(Clone, Debug)]
@@ -23,6 +23,15 @@ pub enum PlayerCall {
 /// The engine's answer to a player, verbatim: JSON that was checked to be JSON.
 #[derive(Clone, Debug)]
 pub struct EngineReply(pub Bytes);
+
+/// Why a player's call has no answer.
+#[derive(Clone, Debug)]
+pub enum PlayerCallError {
+    /// It failed, or the engine refused it.
+    Failed(EngineFailure),
+    /// It was sent, and the engine may or may not have acted on it.
+    OutcomeUnknown(String),
+}
 
 /// The calls to an engine. None is ever repeated by the adapter, except a report once, where
 /// nothing was sent.
@@ -45,10 +54,13 @@ pub trait EngineApi: Send + Sync + 'static {
     /// `GET /api/v1/admin/status`.
     async fn status(&self, engine: &EngineEndpoint) -> Result<EngineState, EngineFailure>;
 
+    /// `POST /api/v1/admin/race/banish`.
+    async fn banish(&self, call: &BanishCall) -> Result<(), EngineFailure>;
+
     /// A player's call.
     async fn player(
         &self,
         engine: &EngineEndpoint,
         call: PlayerCall,
-    ) -> Result<EngineReply, EngineFailure>;
+    ) -> Result<EngineReply, PlayerCallError>;
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use machine::{
     AuditEntry, Channel, EngineVersion, GameId, ImageRef, Incarnation, Message, OperationId,
-    OperationKind, Outcome, Runtime, Status, StreamId, Timestamp,
+    OperationKind, Outcome, RaceName, Runtime, Status, StreamId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -33,8 +33,195 @@ pub struct Commit {
     pub audit: Vec<AuditEntry>,
     /// Who asked for the operation that this commit opens.
     pub origin: Origin,
+    /// The name its caller gave the request: claimed for the operation that this commit opens.
+    pub claim: Option<Claim>,
     /// When it was decided.
     pub at: Timestamp,
+}
+
+/// A change of the operation log alone: one operation that touches no record opens or closes.
+#[derive(Clone, Debug)]
+pub struct LogCommit {
+    /// Its name, as that of a [`Commit`].
+    pub id: CommitId,
+    /// The game.
+    pub game_id: GameId,
+    /// The mark.
+    pub audit: AuditEntry,
+    /// Whom the operation that this opens is about.
+    pub race: Option<RaceName>,
+    /// Who asked for the operation that this opens.
+    pub origin: Origin,
+    /// The name its caller gave the request: claimed for the operation that this opens.
+    pub claim: Option<Claim>,
+    /// When it was decided.
+    pub at: Timestamp,
+}
+
+/// A change of the registry of engine versions.
+#[derive(Clone, Debug)]
+pub struct VersionCommit {
+    /// Its name, as that of a [`Commit`].
+    pub id: CommitId,
+    /// What changes.
+    pub change: VersionChange,
+    /// The name its caller gave the request.
+    pub claim: Option<Claim>,
+    /// When it was decided.
+    pub at: Timestamp,
+}
+
+/// What changes in the registry of engine versions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VersionChange {
+    /// A version comes, active.
+    Create(NewVersion),
+    /// What is given takes the place of what was there; games registered before keep what they have.
+    Update {
+        /// Which one.
+        version: EngineVersion,
+        /// What to start from now on.
+        image_ref: Option<ImageRef>,
+        /// How it behaves.
+        options: Option<VersionOptions>,
+    },
+    /// New games are kept off it. Changes nothing, not even its `updated_at`, where they are.
+    Deprecate(EngineVersion),
+    /// It goes, where no record names it.
+    Delete(EngineVersion),
+}
+
+impl VersionChange {
+    /// Which version it is about.
+    pub fn version(&self) -> &EngineVersion {
+        match self {
+            Self::Create(new) => &new.version,
+            Self::Update { version, image_ref: _, options: _ }
+            | Self::Deprecate(version)
+            | Self::Delete(version) => version,
+        }
+    }
+}
+
+/// How a change of the registry ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VersionCommitted {
+    /// It is durable, by this call or by an earlier one under the same name; the version as it is
+    /// now, `None` where it is gone.
+    Applied(Option<Box<EngineVersionRow>>),
+    /// It is there already.
+    Exists,
+    /// It is not there.
+    NotFound,
+    /// A record names it.
+    InUse,
+    /// The caller's name for the request is taken.
+    Claimed,
+}
+
+/// What a caller calls a request, so that a repeat is recognised: 1 to 128 visible ASCII characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct IdempotencyKey(String);
+
+impl IdempotencyKey {
+    /// Longest key, in bytes.
+    pub const MAX_BYTES: usize = 128;
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A key that is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be 1 to {} visible ASCII characters", IdempotencyKey::MAX_BYTES)]
+pub struct BadIdempotencyKey;
+
+impl std::str::FromStr for IdempotencyKey {
+    type Err = BadIdempotencyKey;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_good = (1..=Self::MAX_BYTES).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_graphic());
+        if is_good { Ok(Self(text.to_owned())) } else { Err(BadIdempotencyKey) }
+    }
+}
+
+impl TryFrom<String> for IdempotencyKey {
+    type Error = BadIdempotencyKey;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<IdempotencyKey> for String {
+    fn from(key: IdempotencyKey) -> Self {
+        key.0
+    }
+}
+
+/// SHA-256 of everything that a request asks for: two requests with the same one ask for the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fingerprint(pub [u8; 32]);
+
+/// Whose key: each caller has names of its own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ClaimKey {
+    /// Whose.
+    pub caller: Source,
+    /// Which.
+    pub key: IdempotencyKey,
+}
+
+/// A request that its caller named, to be carried out once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// Its name.
+    pub key: ClaimKey,
+    /// What it asks for.
+    pub fingerprint: Fingerprint,
+}
+
+/// A name that was claimed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClaimRow {
+    /// The claim.
+    pub claim: Claim,
+    /// What the request led to.
+    pub answer: ClaimAnswer,
+    /// When it was claimed; kept for [`CLAIMS_KEPT_HOURS`] from then.
+    pub at: Timestamp,
+}
+
+/// How long a claim is kept, in hours, at the least.
+pub const CLAIMS_KEPT_HOURS: i64 = 24;
+
+/// What a named request led to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClaimAnswer {
+    /// An operation; how it stands is in the log.
+    Operation {
+        /// Which.
+        operation: OperationId,
+        /// The record that the commit left which closed it with success.
+        record: Option<Arc<Runtime>>,
+    },
+    /// A version, as the change left it; `None` where it is gone.
+    Version(Option<Box<EngineVersionRow>>),
+}
+
+/// Messages that wait to be published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// How many.
+    pub waiting: u64,
+    /// When the oldest of them was committed.
+    pub oldest: Option<Timestamp>,
 }
 
 /// The compare side of the compare-and-set. Status and revision alone could meet their like in
@@ -60,8 +247,11 @@ impl From<&Runtime> for Expected {
 pub enum Committed {
     /// All of it is durable, by this call or by an earlier one under the same name.
     Applied,
-    /// Something else is there than what was expected; nothing happened.
+    /// Something else is there than what was expected, or the caller's name for the request is
+    /// taken; nothing happened.
     Conflict,
+    /// The commit names an engine version that is not registered, or not any more; nothing happened.
+    UnknownVersion,
 }
 
 /// Who asked, for the operation log.
@@ -92,6 +282,18 @@ pub enum Source {
     GameMaster,
 }
 
+impl Source {
+    /// The name in the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Lobby => "lobby",
+            Self::Admin => "admin",
+            Self::GameMaster => "game_master",
+        }
+    }
+}
+
 /// One operation, opened and perhaps closed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperationRow {
@@ -105,6 +307,12 @@ pub struct OperationRow {
     pub kind: OperationKind,
     /// The turn number it is to generate.
     pub turn: Option<u32>,
+    /// The occurrence of the schedule that it answers to or takes the place of.
+    pub tick: Option<Timestamp>,
+    /// The status of the game after the commit that opened or, later, closed it; `None`: no record.
+    pub status: Option<Status>,
+    /// Whom it is about, where that is not the whole game.
+    pub race: Option<RaceName>,
     /// Who asked.
     pub origin: Origin,
     /// How it stands.
@@ -136,6 +344,8 @@ pub struct OutboxRow {
     pub game_id: GameId,
     /// The message, as it goes out.
     pub payload: String,
+    /// When it was committed.
+    pub at: Timestamp,
     /// The id it is, or will be, published under; assigned before the first try.
     pub stream_id: Option<StreamId>,
     /// When it was found published.
@@ -245,7 +455,24 @@ pub trait Store: Send + Sync + 'static {
     /// one happened, whatever happened since, for as long as the name is kept: hours at the least,
     /// where a repeat comes within seconds. Refuses, as determinate, what breaks
     /// [`machine::check_commit`].
+    ///
+    /// INVARIANT `every_reference_resolves`: a version that the record names, or the patch pending,
+    /// and that the record before did not name, must be registered; else `UnknownVersion`.
+    ///
+    /// A claim goes to the operation that the commit opens: the first it marks as opened; one that
+    /// opens none is refused, as determinate. The record goes to the claim whose operation the
+    /// commit closes with success, whenever that was opened. A name that is taken goes before an
+    /// unknown version; where a commit breaks a rule besides, either is answered.
     async fn commit(&self, commit: &Commit) -> Result<Committed, CommitError>;
+
+    /// Opens or closes an operation that touches no record. `Conflict` where the claim is taken, or
+    /// where the operation to be closed is not open (in this game); refuses, as determinate, to open
+    /// one again, and a claim where it opens none. Leaves no record to the claim of the operation it
+    /// closes. Repeats as for [`Self::commit`].
+    async fn log(&self, commit: &LogCommit) -> Result<Committed, CommitError>;
+
+    /// What was claimed under a name, while it is kept.
+    async fn claim(&self, key: &ClaimKey) -> Result<Option<ClaimRow>, StoreError>;
 
     /// Up to `limit` records above `after` in the order of their keys, of one status or of all.
     async fn list(
@@ -273,6 +500,15 @@ pub trait Store: Send + Sync + 'static {
         &self,
         game: &GameId,
         before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<OperationRow>, StoreError>;
+
+    /// Up to `limit` operations of a kind that are open and were opened before an instant, the
+    /// oldest first.
+    async fn open_operations(
+        &self,
+        kind: OperationKind,
+        before: Timestamp,
         limit: usize,
     ) -> Result<Vec<OperationRow>, StoreError>;
 
@@ -306,14 +542,23 @@ pub trait Store: Send + Sync + 'static {
     /// The highest id marked as published among the messages still kept; `ZERO` where there is none.
     async fn outbox_newest(&self, channel: Channel) -> Result<StreamId, StoreError>;
 
-    /// How many messages wait to be published.
-    async fn outbox_backlog(&self) -> Result<u64, StoreError>;
+    /// Takes messages marked as published under ids above `after` back into the queue, without
+    /// their ids: they are published once more, under new ones, in their old places. Those that wait
+    /// lose their ids as well, so that ids go on growing with `seq`. Returns how many were taken
+    /// back.
+    async fn outbox_replay(&self, channel: Channel, after: StreamId) -> Result<u64, StoreError>;
+
+    /// The messages that wait to be published.
+    async fn outbox_backlog(&self) -> Result<Backlog, StoreError>;
 
     /// Forgets messages published before an instant; returns how many.
     async fn outbox_prune(&self, published_before: Timestamp) -> Result<u64, StoreError>;
 
-    /// Registers an engine version; `false` where it is registered already.
-    async fn create_version(&self, new: &NewVersion, at: Timestamp) -> Result<bool, StoreError>;
+    /// Changes the registry of engine versions. A repeat answers `Applied` with the version as it is
+    /// by then. A name that is taken goes before all that stands against the change, which may be
+    /// what the first request under it did.
+    async fn change_version(&self, commit: &VersionCommit)
+    -> Result<VersionCommitted, CommitError>;
 
     /// One version.
     async fn version(

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use machine::{
-    Channel, EngineVersion, GameId, InstanceId, OperationId, Runtime, Status, StreamId, Timestamp,
+    Channel, EngineVersion, GameId, InstanceId, OperationId, OperationKind, Runtime, Status,
+    StreamId, Timestamp,
 };
 
 use super::{Call, Decide, Fate, Lost, Post, carry};
 use crate::ports::{
-    Commit, CommitError, Committed, Due, EngineVersionRow, NewVersion, OperationRow, OutboxRow,
-    Store, StoreError,
+    Backlog, ClaimKey, ClaimRow, Commit, CommitError, Committed, Due, EngineVersionRow, LogCommit,
+    OperationRow, OutboxRow, Store, StoreError, VersionCommit, VersionCommitted,
 };
 
 /// A [`Store`] whose calls fail as a function decides.
@@ -55,6 +56,13 @@ impl UnreliableStore {
     }
 }
 
+fn unconfirmed(how: Lost) -> CommitError {
+    match how {
+        Lost::Refused => CommitError::Determinate(lost(how)),
+        Lost::Unknown => CommitError::Indeterminate(lost(how)),
+    }
+}
+
 fn lost(lost: Lost) -> StoreError {
     StoreError(lost.message())
 }
@@ -70,10 +78,19 @@ impl Store for UnreliableStore {
         let fate = self.next(Call::Commit(commit)).await;
         let (inner, commit) = (Arc::clone(&self.inner), commit.clone());
         let request = async move { inner.commit(&commit).await };
-        carry(&self.post, fate, request).await.map_err(|how| match how {
-            Lost::Refused => CommitError::Determinate(lost(how)),
-            Lost::Unknown => CommitError::Indeterminate(lost(how)),
-        })?
+        carry(&self.post, fate, request).await.map_err(unconfirmed)?
+    }
+
+    async fn log(&self, commit: &LogCommit) -> Result<Committed, CommitError> {
+        let fate = self.next(Call::Log(commit)).await;
+        let (inner, commit) = (Arc::clone(&self.inner), commit.clone());
+        let request = async move { inner.log(&commit).await };
+        carry(&self.post, fate, request).await.map_err(unconfirmed)?
+    }
+
+    async fn claim(&self, key: &ClaimKey) -> Result<Option<ClaimRow>, StoreError> {
+        self.read("claim").await?;
+        self.inner.claim(key).await
     }
 
     async fn list(
@@ -109,6 +126,16 @@ impl Store for UnreliableStore {
     ) -> Result<Vec<OperationRow>, StoreError> {
         self.read("operations").await?;
         self.inner.operations(game, before, limit).await
+    }
+
+    async fn open_operations(
+        &self,
+        kind: OperationKind,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<OperationRow>, StoreError> {
+        self.read("open_operations").await?;
+        self.inner.open_operations(kind, before, limit).await
     }
 
     async fn outbox_assign(
@@ -150,7 +177,13 @@ impl Store for UnreliableStore {
         self.inner.outbox_newest(channel).await
     }
 
-    async fn outbox_backlog(&self) -> Result<u64, StoreError> {
+    async fn outbox_replay(&self, channel: Channel, after: StreamId) -> Result<u64, StoreError> {
+        let inner = Arc::clone(&self.inner);
+        let request = async move { inner.outbox_replay(channel, after).await };
+        self.write("outbox_replay", request).await
+    }
+
+    async fn outbox_backlog(&self) -> Result<Backlog, StoreError> {
         self.read("outbox_backlog").await?;
         self.inner.outbox_backlog().await
     }
@@ -161,10 +194,14 @@ impl Store for UnreliableStore {
         self.write("outbox_prune", request).await
     }
 
-    async fn create_version(&self, new: &NewVersion, at: Timestamp) -> Result<bool, StoreError> {
-        let (inner, new) = (Arc::clone(&self.inner), new.clone());
-        let request = async move { inner.create_version(&new, at).await };
-        self.write("create_version", request).await
+    async fn change_version(
+        &self,
+        commit: &VersionCommit,
+    ) -> Result<VersionCommitted, CommitError> {
+        let fate = self.next(Call::ChangeVersion(commit)).await;
+        let (inner, commit) = (Arc::clone(&self.inner), commit.clone());
+        let request = async move { inner.change_version(&commit).await };
+        carry(&self.post, fate, request).await.map_err(unconfirmed)?
     }
 
     async fn version(

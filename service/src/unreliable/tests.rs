@@ -2,13 +2,15 @@
 
 use std::sync::{Arc, Mutex};
 
-use machine::{Event, StreamId};
+use machine::{AuditEntry, AuditMark, Event, OperationId, OperationKind, StreamId};
 
 use super::{Call, Fate, UnreliableStore, UnreliableStreams, seeded};
-use crate::conformance::{Game, Rng};
+use crate::conformance::{Game, Rng, START, register_versions};
 use crate::embedded::Embedded;
 use crate::ports::{
-    AppendAt, Appended, CommitError, Committed, Store, StoreError, Streams, SystemClock,
+    AppendAt, Appended, CommitError, CommitId, Committed, LogCommit, NewVersion, Origin, Store,
+    StoreError, Streams, SystemClock, VersionChange, VersionCommit, VersionCommitted,
+    VersionOptions,
 };
 
 type Fates = Arc<Mutex<Vec<Fate>>>;
@@ -17,36 +19,63 @@ type Fates = Arc<Mutex<Vec<Fate>>>;
 fn scripted(fates: &Fates) -> impl Fn(Call<'_>) -> Fate + Send + Sync + 'static {
     let fates = Arc::clone(fates);
     move |call| match call {
-        Call::Commit(_) | Call::Append(..) | Call::Write(_) => {
-            fates.lock().unwrap().pop().unwrap_or(Fate::Pass)
-        }
+        Call::Commit(_)
+        | Call::Log(_)
+        | Call::ChangeVersion(_)
+        | Call::Append(..)
+        | Call::Write(_) => fates.lock().unwrap().pop().unwrap_or(Fate::Pass),
         Call::Read(_) => Fate::Pass,
     }
 }
 
-fn embedded() -> Arc<Embedded> {
+fn bare() -> Arc<Embedded> {
     Arc::new(Embedded::in_memory(Arc::new(SystemClock)))
+}
+
+/// One that knows the versions of the games here.
+async fn embedded() -> Arc<Embedded> {
+    let store = bare();
+    register_versions(&*store).await;
+    store
+}
+
+/// Each way to fail, whether it is told for certain, whether the change is there then, and how many
+/// are on their way still.
+const FATES: [(Fate, bool, bool, usize); 5] = [
+    (Fate::Refused, true, false, 0),
+    (Fate::RequestLost, false, false, 0),
+    (Fate::ReplyLost, false, true, 0),
+    (Fate::Late { after_calls: 0 }, false, true, 0),
+    (Fate::Late { after_calls: 3 }, false, false, 1),
+];
+
+fn tells(error: &CommitError, determinate: bool, fate: Fate) {
+    match error {
+        CommitError::Determinate(StoreError(_)) => assert!(determinate, "{fate:?}"),
+        CommitError::Indeterminate(StoreError(_)) => assert!(!determinate, "{fate:?}"),
+    }
+}
+
+fn version() -> VersionCommit {
+    let new = NewVersion {
+        version: "1.4.2".parse().unwrap(),
+        image_ref: "galaxy/engine:1.4.2".parse().unwrap(),
+        options: VersionOptions::default(),
+    };
+    let id = CommitId(Rng::new(9).uuid());
+    VersionCommit { id, change: VersionChange::Create(new), claim: None, at: START }
 }
 
 #[tokio::test]
 async fn each_fate_does_what_it_says_to_a_commit() {
-    for (fate, determinate, applied, late) in [
-        (Fate::Refused, true, false, 0),
-        (Fate::RequestLost, false, false, 0),
-        (Fate::ReplyLost, false, true, 0),
-        (Fate::Late { after_calls: 0 }, false, true, 0),
-        (Fate::Late { after_calls: 3 }, false, false, 1),
-    ] {
+    for (fate, determinate, applied, late) in FATES {
         let fates = Fates::default();
-        let store = UnreliableStore::new(embedded(), scripted(&fates));
+        let store = UnreliableStore::new(embedded().await, scripted(&fates));
         let mut rng = Rng::new(1);
         let game = Game::new("game-1");
         let commit = game.must(&game.registration(&mut rng), &mut rng);
         fates.lock().unwrap().push(fate);
-        match store.commit(&commit).await.unwrap_err() {
-            CommitError::Determinate(StoreError(_)) => assert!(determinate, "{fate:?}"),
-            CommitError::Indeterminate(StoreError(_)) => assert!(!determinate, "{fate:?}"),
-        }
+        tells(&store.commit(&commit).await.unwrap_err(), determinate, fate);
         let there = store.load(&game.id).await.unwrap().is_some();
         assert_eq!(there, applied, "{fate:?}");
         assert_eq!(store.deliver_late().await, late, "{fate:?}");
@@ -57,9 +86,52 @@ async fn each_fate_does_what_it_says_to_a_commit() {
 }
 
 #[tokio::test]
+async fn each_fate_does_what_it_says_to_the_log() {
+    for (fate, determinate, applied, late) in FATES {
+        let fates = Fates::default();
+        let store = UnreliableStore::new(embedded().await, scripted(&fates));
+        let mut rng = Rng::new(2);
+        let operation = OperationId(rng.uuid());
+        let mark = AuditMark::Opened { kind: OperationKind::Banish, turn: None, tick: None };
+        let commit = LogCommit {
+            id: CommitId(rng.uuid()),
+            game_id: Game::new("game-1").id,
+            audit: AuditEntry { operation, mark },
+            race: None,
+            origin: Origin::SELF,
+            claim: None,
+            at: START,
+        };
+        fates.lock().unwrap().push(fate);
+        tells(&store.log(&commit).await.unwrap_err(), determinate, fate);
+        let there = store.operation(operation).await.unwrap().is_some();
+        assert_eq!(there, applied, "{fate:?}");
+        assert_eq!(store.deliver_late().await, late, "{fate:?}");
+        assert_eq!(store.log(&commit).await.unwrap(), Committed::Applied);
+        assert_eq!(store.operations(&commit.game_id, None, 9).await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn each_fate_does_what_it_says_to_a_version() {
+    for (fate, determinate, applied, late) in FATES {
+        let fates = Fates::default();
+        let store = UnreliableStore::new(bare(), scripted(&fates));
+        let commit = version();
+        fates.lock().unwrap().push(fate);
+        tells(&store.change_version(&commit).await.unwrap_err(), determinate, fate);
+        let there = store.version(commit.change.version()).await.unwrap();
+        assert_eq!(there.is_some(), applied, "{fate:?}");
+        assert_eq!(store.deliver_late().await, late, "{fate:?}");
+        let row = store.change_version(&commit).await.unwrap();
+        assert!(matches!(row, VersionCommitted::Applied(Some(_))), "{fate:?}: {row:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_late_commit_that_was_overtaken_comes_to_nothing() {
     let fates = Fates::default();
-    let store = UnreliableStore::new(embedded(), scripted(&fates));
+    let store = UnreliableStore::new(embedded().await, scripted(&fates));
     let mut rng = Rng::new(2);
     let mut game = Game::new("game-1");
     let commit = game.must(&game.registration(&mut rng), &mut rng);
@@ -77,7 +149,7 @@ async fn a_late_commit_that_was_overtaken_comes_to_nothing() {
 #[tokio::test]
 async fn an_append_is_lost_or_late_as_well() {
     let fates = Fates::default();
-    let streams = UnreliableStreams::new(embedded(), scripted(&fates));
+    let streams = UnreliableStreams::new(bare(), scripted(&fates));
     let at = |ms| AppendAt::Exactly(StreamId { ms, seq: 0 });
     fates.lock().unwrap().extend([Fate::Late { after_calls: 9 }, Fate::ReplyLost, Fate::Refused]);
     for ms in [1, 2, 3] {

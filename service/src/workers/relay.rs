@@ -34,6 +34,7 @@ const PAUSE_CAP: Duration = Duration::from_secs(5);
 const PRUNE_PERIOD: Duration = Duration::from_secs(60);
 
 /// See the module.
+#[derive(Clone)]
 pub struct Relay {
     /// Rings when there is something to publish.
     pub driver: Arc<Driver>,
@@ -99,6 +100,7 @@ impl Relay {
 
     async fn round(&self, check: bool, prune: bool) -> Result<(), RelayError> {
         if check {
+            self.measure().await?;
             self.restore_tail().await?;
         }
         for channel in Channel::ALL {
@@ -112,6 +114,13 @@ impl Relay {
             let before = self.clock.now() - self.keep_published;
             self.store.outbox_prune(before).await?;
         }
+        Ok(())
+    }
+
+    async fn measure(&self) -> Result<(), RelayError> {
+        let backlog = self.store.outbox_backlog().await?;
+        let age = backlog.oldest.and_then(|at| (self.clock.now() - at).to_std().ok());
+        self.driver.telemetry().metrics().outbox(backlog.waiting, age.unwrap_or_default());
         Ok(())
     }
 
@@ -138,6 +147,9 @@ impl Relay {
                     .map(|_| true)
                     .map_err(RelayError::from),
             };
+            if let Ok(true) = appended {
+                self.driver.telemetry().metrics().published(channel.into(), 1, row.stream_id);
+            }
             match appended {
                 Ok(true) => published.push(row.seq),
                 // New ids are assigned in the next round; order is kept by going no further.

@@ -7,8 +7,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use machine::{Event, Status};
-use service::ports::{OperationState, Store};
+use service::http::Asked;
+use service::ports::{Claim, ClaimKey, Fingerprint, OperationState, Origin, Source, Store};
 
+use crate::admin::all_closed;
 use crate::slow_store::SlowStore;
 use crate::world::{DAILY, Instance, World, game};
 
@@ -126,4 +128,72 @@ fn a_caller_that_goes_away_in_the_middle_of_a_stop_leaves_nothing_half_done() {
     });
     println!("a stop: abandoned at {points} points");
     assert!(points > 0);
+}
+
+#[test]
+fn a_caller_that_goes_away_in_the_middle_of_a_patch_leaves_nothing_half_done() {
+    let points = at_every_point(async |point| {
+        let world = World::new(true);
+        let gm = over_a_slow_store(&world);
+        let game = world.running(&gm, "game-1", DAILY).await;
+        let patch = Event::Patch {
+            version: "1.4.3".parse().expect("a version"),
+            image_ref: "galaxy/engine:1.4.3".parse().expect("an image"),
+            turn_guard: true,
+        };
+        let ended = poll_at_most(gm.perform(&game, patch), point).await;
+        gm.idle().await;
+        let record = world.record(&game).await.expect("a record");
+        let expected = if point > 0 { "1.4.3" } else { "1.4.2" };
+        assert_eq!(record.engine.version.to_string(), expected);
+        all_closed(&world, &game).await;
+        ended.is_some()
+    });
+    println!("a patch: abandoned at {points} points");
+    assert!(points > 0);
+}
+
+#[test]
+fn a_caller_that_goes_away_in_the_middle_of_a_banish_leaves_nothing_half_done() {
+    let points = at_every_point(async |point| {
+        let world = World::new(true);
+        let gm = over_a_slow_store(&world);
+        let game = world.running(&gm, "game-1", DAILY).await;
+        let race = "Race 1".parse().expect("a race");
+        let banish = gm.driver.banish(game.clone(), race, Origin::SELF.into());
+        let ended = poll_at_most(banish, point).await;
+        gm.idle().await;
+        let banished = world.engines.see(&game, |engine| engine.banished.len());
+        assert_eq!(banished, usize::from(point > 0));
+        all_closed(&world, &game).await;
+        ended.is_some()
+    });
+    println!("a banish: abandoned at {points} points");
+    assert!(points > 0);
+}
+
+/// The repeat of a named request waits for the first one; going away from either ends nothing.
+#[test]
+fn a_caller_that_goes_away_in_the_middle_of_a_repeat_leaves_nothing_half_done() {
+    let points = at_every_point(async |point| {
+        let world = World::new(true);
+        let gm = over_a_slow_store(&world);
+        let game = world.running(&gm, "game-1", DAILY).await;
+        world.engines.set_takes(Duration::from_millis(7_500));
+        let key = ClaimKey { caller: Source::Admin, key: "a".parse().expect("a key") };
+        let asked = Asked {
+            origin: Origin { source: Source::Admin, request_id: None },
+            claim: Some(Claim { key, fingerprint: Fingerprint([7; 32]) }),
+        };
+        let first = poll_at_most(gm.ask(&game, Event::Force, asked.clone()), 3).await;
+        assert!(first.is_none());
+        let ended = poll_at_most(gm.ask(&game, Event::Force, asked), point).await;
+        gm.idle().await;
+        assert_eq!(world.record(&game).await.expect("a record").current_turn, 1);
+        world.each_turn_once(&game).await;
+        all_closed(&world, &game).await;
+        ended.is_some()
+    });
+    println!("a repeat: abandoned at {points} points");
+    assert!(points > 5, "{points}");
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use machine::{
-    ContainerId, EngineEndpoint, EngineFailure, EngineFault, EnginePlayer, EngineState, GameId,
-    ImageRef, RaceName, RtmFailure, StopReason,
+    BanishCall, ContainerId, EngineEndpoint, EngineFailure, EngineFault, EnginePlayer, EngineState,
+    GameId, ImageRef, RaceName, RtmFailure, StopReason,
 };
-use service::ports::{EngineApi, EngineReply, PlayerCall, RtmApi};
+use service::ports::{EngineApi, EngineReply, PlayerCall, PlayerCallError, RtmApi};
 
 /// What becomes of the next call that changes an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub(crate) struct Engine {
     pub(crate) generated: Vec<u32>,
     /// The calls that arrived, by name.
     pub(crate) calls: Vec<&'static str>,
+    /// Who was taken out.
+    pub(crate) banished: Vec<String>,
     races: Vec<String>,
     finishes_at: Option<u32>,
 }
@@ -188,12 +190,24 @@ impl EngineApi for Engines {
         self.call(engine, "status", false, |_, _| Ok(())).await
     }
 
+    async fn banish(&self, call: &BanishCall) -> Result<(), EngineFailure> {
+        let race = call.race.to_string();
+        self.call(&call.endpoint, "banish", true, |engine, _| {
+            if !engine.banished.contains(&race) {
+                engine.banished.push(race);
+            }
+            Ok(())
+        })
+        .await
+        .map(drop)
+    }
+
     async fn player(
         &self,
         engine: &EngineEndpoint,
         _: PlayerCall,
-    ) -> Result<EngineReply, EngineFailure> {
-        self.call(engine, "player", false, |_, _| Ok(())).await?;
+    ) -> Result<EngineReply, PlayerCallError> {
+        self.call(engine, "player", false, |_, _| Ok(())).await.map_err(PlayerCallError::Failed)?;
         Ok(EngineReply("{}".into()))
     }
 }
@@ -202,6 +216,8 @@ impl EngineApi for Engines {
 #[derive(Default)]
 pub(crate) struct Rtm {
     refuses: Mutex<bool>,
+    absent: Mutex<bool>,
+    calls: Mutex<Vec<String>>,
 }
 
 impl Rtm {
@@ -209,8 +225,25 @@ impl Rtm {
         *self.refuses.lock().expect("not poisoned") = refuses;
     }
 
+    /// Whether nobody answers.
+    pub(crate) fn set_absent(&self, absent: bool) {
+        *self.absent.lock().expect("not poisoned") = absent;
+    }
+
+    /// What it was asked for, in order.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        self.calls.lock().expect("not poisoned").clone()
+    }
+
+    fn note(&self, call: String) {
+        self.calls.lock().expect("not poisoned").push(call);
+    }
+
     async fn answer<T>(&self, good: T) -> Result<T, RtmFailure> {
         tokio::time::sleep(Duration::from_millis(100)).await;
+        if *self.absent.lock().expect("not poisoned") {
+            return Err(RtmFailure { refused: false, message: "nobody there".into() });
+        }
         if *self.refuses.lock().expect("not poisoned") {
             return Err(RtmFailure { refused: true, message: "by script".into() });
         }
@@ -220,11 +253,13 @@ impl Rtm {
 
 #[async_trait]
 impl RtmApi for Rtm {
-    async fn stop(&self, _: &GameId, _: &StopReason) -> Result<(), RtmFailure> {
+    async fn stop(&self, game: &GameId, reason: &StopReason) -> Result<(), RtmFailure> {
+        self.note(format!("stop {game} {reason}"));
         self.answer(()).await
     }
 
-    async fn patch(&self, _: &GameId, _: &ImageRef) -> Result<ContainerId, RtmFailure> {
+    async fn patch(&self, game: &GameId, image_ref: &ImageRef) -> Result<ContainerId, RtmFailure> {
+        self.note(format!("patch {game} {image_ref}"));
         self.answer("container-2".parse().expect("a container id")).await
     }
 }

@@ -26,7 +26,7 @@ const FATES: [Fate; 5] = [
 /// enumeration of their own.
 fn of_the_driver(call: &Call<'_>) -> bool {
     match call {
-        Call::Commit(_) => true,
+        Call::Commit(_) | Call::Log(_) | Call::ChangeVersion(_) => true,
         Call::Read(name) => ["load", "due", "operation"].contains(name),
         Call::Append(..) | Call::Write(_) => false,
     }
@@ -34,7 +34,7 @@ fn of_the_driver(call: &Call<'_>) -> bool {
 
 fn of_the_relay(call: &Call<'_>) -> bool {
     match call {
-        Call::Commit(_) => false,
+        Call::Commit(_) | Call::Log(_) | Call::ChangeVersion(_) => false,
         Call::Append(..) => true,
         Call::Read(name) | Call::Write(name) => name.starts_with("outbox") || *name == "newest",
     }
@@ -198,6 +198,8 @@ fn an_append_whose_answer_was_lost_is_not_repeated_under_another_id() {
                 }
                 Call::Append(_, AppendAt::Next)
                 | Call::Commit(_)
+                | Call::Log(_)
+                | Call::ChangeVersion(_)
                 | Call::Write(_)
                 | Call::Read(_) => Fate::Pass,
             };

@@ -4,11 +4,16 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
 mod engine;
+mod mortal;
 mod slow_store;
 mod tape;
 mod world;
 
+mod admin;
 mod cancelled;
+mod claims;
+mod deaths;
+mod fairness;
 mod faults;
 mod health;
 mod instances;
@@ -17,3 +22,5 @@ mod players;
 mod recovery;
 mod relay;
 mod scheduler;
+mod supervision;
+mod sweep;

@@ -207,7 +207,7 @@ async fn what_runtime_manager_refuses_is_told() {
         turn_guard: true,
     };
     let refused = gm.perform(&game, patch.clone()).await;
-    assert!(matches!(refused, Err(ServiceError::Conflict(_))), "{refused:?}");
+    assert!(matches!(refused, Err(ServiceError::ServiceUnavailable(_))), "{refused:?}");
     world.rtm.set_refuses(false);
     let patched = gm.perform(&game, patch).await.expect("patched").expect("a record");
     assert_eq!(patched.engine.version.to_string(), "1.4.3");

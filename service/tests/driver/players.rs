@@ -1,6 +1,6 @@
 //! Players' calls: as long as the status reads `running`, not a moment longer.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -60,6 +60,70 @@ async fn command(app: &App, game: &GameId) -> Result<(), ServiceError> {
     app.player(game, &user(), PlayerRequest::Commands(commands)).await.map(drop)
 }
 
+/// A Lobby that answers what it was last told.
+#[derive(Default)]
+struct Members(Mutex<Vec<(&'static str, MembershipStatus)>>);
+
+impl Members {
+    fn are(&self, members: &[(&'static str, MembershipStatus)]) {
+        *self.0.lock().expect("no panic") = members.to_vec();
+    }
+}
+
+#[async_trait]
+impl LobbyApi for Members {
+    async fn memberships(&self, _: &GameId) -> Result<Vec<Membership>, LobbyError> {
+        let members = self.0.lock().expect("no panic").clone();
+        let membership = |(user, status): (&str, _)| Membership {
+            user_id: user.parse().expect("a user id"),
+            status,
+        };
+        Ok(members.into_iter().map(membership).collect())
+    }
+}
+
+async fn command_of(app: &App, game: &GameId, user: &str) -> Result<(), ServiceError> {
+    let body = br#"{"commands":[{"@type":"raceQuit","cmdId":"1"}]}"#.as_slice().into();
+    let commands = CommandList::from_body(&body).expect("commands");
+    let user = user.parse().expect("a user id");
+    app.player(game, &user, PlayerRequest::Commands(commands)).await.map(drop)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_no_active_member_is_turned_away_and_a_removal_counts_from_its_invalidation() {
+    use MembershipStatus::{Active, Blocked, Removed};
+    let world = World::new(true);
+    let gm = world.instance("gm-1");
+    let game = world.running(&gm, "game-1", DAILY).await;
+    let lobby = Arc::new(Members::default());
+    let mut app = app(&world, &gm, AT_ONCE);
+    app.memberships = Memberships::new(lobby.clone(), 100, Duration::from_secs(30));
+    let raceless = "user-without-a-race";
+    lobby.are(&[("user-1", Active), ("user-2", Removed), ("user-3", Blocked), (raceless, Active)]);
+    let is_forbidden = |answer| matches!(answer, Err(ServiceError::Forbidden(_)));
+    assert_eq!(command_of(&app, &game, "user-1").await, Ok(()));
+    let asked = world.engines.see(&game, |e| e.calls.len());
+    for outsider in ["user-2", "user-3", "user-4", raceless] {
+        assert!(is_forbidden(command_of(&app, &game, outsider).await), "{outsider}");
+        let report = PlayerRequest::Report { turn: 0 };
+        let user = outsider.parse().expect("a user id");
+        assert!(is_forbidden(app.player(&game, &user, report).await.map(drop)), "{outsider}");
+    }
+    let calls = || world.engines.see(&game, |e| e.calls.len());
+    assert_eq!(calls(), asked, "the engine hears of none of it");
+    for status in [Removed, Blocked] {
+        lobby.are(&[("user-1", status)]);
+        // No time passes: the cache would believe what it knows for half a minute.
+        assert_eq!(command_of(&app, &game, "user-1").await, Ok(()));
+        app.invalidate_memberships(game.clone()).await.expect("invalidated");
+        assert!(is_forbidden(command_of(&app, &game, "user-1").await), "{status:?}");
+        lobby.are(&[("user-1", Active)]);
+        app.invalidate_memberships(game.clone()).await.expect("invalidated");
+        assert_eq!(command_of(&app, &game, "user-1").await, Ok(()));
+    }
+    assert_eq!(calls(), asked + 4);
+}
+
 const AT_ONCE: Lobby = Lobby { takes: Duration::ZERO, silent: false };
 
 #[tokio::test(start_paused = true)]
@@ -73,7 +137,7 @@ async fn commands_are_refused_from_the_commit_that_begins_a_turn_until_the_one_t
     let driver = Arc::clone(&gm.driver);
     let of = game.clone();
     let turn = tokio::spawn(async move {
-        driver.perform(of, Event::Force, service::ports::Origin::SELF).await
+        driver.perform(of, Event::Force, service::ports::Origin::SELF.into()).await
     });
     while world.status(&game).await == Some(Status::Running) {
         tokio::task::yield_now().await;
@@ -159,7 +223,12 @@ async fn an_operation_that_succeeded_is_not_told_as_one_that_failed() {
         let recorded = at_once(done.load(&of)).is_some_and(|rt| rt.current_turn > 0);
         match call {
             Call::Read("load") if recorded => Fate::Refused,
-            Call::Read(_) | Call::Commit(_) | Call::Write(_) | Call::Append(..) => Fate::Pass,
+            Call::Read(_)
+            | Call::Commit(_)
+            | Call::Write(_)
+            | Call::Log(_)
+            | Call::ChangeVersion(_)
+            | Call::Append(..) => Fate::Pass,
         }
     };
     let unreliable = Arc::new(service::unreliable::UnreliableStore::new(store, decide));

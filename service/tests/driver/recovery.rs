@@ -13,7 +13,6 @@ use service::app::{self, Seams};
 use service::config::Settings;
 use service::embedded::Embedded;
 use service::ports::{Origin, Store};
-use service::unreliable::{Call, Fate, UnreliableStreams};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Next;
@@ -26,7 +25,7 @@ async fn dies_in_the_middle_of_a_turn(world: &World, how: Next) -> (Instance, Ga
     world.engines.script([how]);
     let driver = Arc::clone(&dead.driver);
     let of = game.clone();
-    tokio::spawn(async move { driver.perform(of, Event::Force, Origin::SELF).await });
+    tokio::spawn(async move { driver.perform(of, Event::Force, Origin::SELF.into()).await });
     world.until(&game, "generating", |rt| rt.status() == Status::GenerationInProgress).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     (dead, game)
@@ -73,7 +72,7 @@ async fn a_turn_that_was_not_generated_is_interrupted_where_no_guard_is() {
 }
 
 /// A network with nobody in it.
-struct Desert;
+pub(crate) struct Desert;
 
 struct Silence(SocketAddr);
 
@@ -149,24 +148,6 @@ async fn a_successor_of_the_same_name_takes_up_at_once_what_was_left() {
     stopping.cancel();
     let ended = tokio::time::timeout(Duration::from_secs(60), running).await;
     assert_eq!(ended.expect("it ends").expect("no panic"), Ok(()));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_worker_that_panics_is_the_end_of_the_service_and_not_of_half_of_it() {
-    let world = World::new(true);
-    let sound = seams(&world);
-    let bug = |call: Call<'_>| {
-        assert!(!matches!(call, Call::Read("offset")), "a bug");
-        Fate::Pass
-    };
-    let streams = Arc::new(UnreliableStreams::new(Arc::clone(&sound.streams), bug));
-    let stopping = CancellationToken::new();
-    let seams = Seams { streams, ..sound };
-    let bound = app::bind(settings("gm-1"), seams, stopping.clone()).await.expect("it starts");
-    let ended = tokio::time::timeout(Duration::from_secs(60), bound.run()).await;
-    let error = ended.expect("it ends by itself").expect_err("it says so");
-    assert_eq!(error.to_string(), "the health consumer panicked");
-    assert!(stopping.is_cancelled());
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use machine::{
-    Channel, EngineVersion, GameId, InstanceId, OperationId, Runtime, Status, StreamId, Timestamp,
+    Channel, EngineVersion, GameId, InstanceId, OperationId, OperationKind, Runtime, Status,
+    StreamId, Timestamp,
 };
 use service::ports::{
-    Commit, CommitError, Committed, Due, EngineVersionRow, NewVersion, OperationRow, OutboxRow,
-    Store, StoreError,
+    Backlog, ClaimKey, ClaimRow, Commit, CommitError, Committed, Due, EngineVersionRow, LogCommit,
+    OperationRow, OutboxRow, Store, StoreError, VersionCommit, VersionCommitted,
 };
 
 /// See the module.
@@ -39,7 +40,7 @@ impl SlowStore {
         self.down.store(down, Ordering::Relaxed);
     }
 
-    /// How much longer the answers to the next commits take.
+    /// How much longer the answers to the next changes take.
     pub(crate) fn delay_answers(&self, by: impl IntoIterator<Item = Duration>) {
         self.answers_take.lock().expect("not poisoned").extend(by);
     }
@@ -57,6 +58,11 @@ impl SlowStore {
         }
         Ok(())
     }
+
+    async fn way_back(&self) {
+        let longer = self.answers_take.lock().expect("not poisoned").pop_front();
+        tokio::time::sleep(self.takes + longer.unwrap_or_default()).await;
+    }
 }
 
 #[async_trait]
@@ -71,9 +77,22 @@ impl Store for SlowStore {
     async fn commit(&self, commit: &Commit) -> Result<Committed, CommitError> {
         self.way().await.map_err(CommitError::Determinate)?;
         let committed = self.inner.commit(commit).await;
-        let longer = self.answers_take.lock().expect("not poisoned").pop_front();
-        tokio::time::sleep(self.takes + longer.unwrap_or_default()).await;
+        self.way_back().await;
         committed
+    }
+
+    async fn log(&self, commit: &LogCommit) -> Result<Committed, CommitError> {
+        self.way().await.map_err(CommitError::Determinate)?;
+        let committed = self.inner.log(commit).await;
+        self.way_back().await;
+        committed
+    }
+
+    async fn claim(&self, key: &ClaimKey) -> Result<Option<ClaimRow>, StoreError> {
+        self.way().await?;
+        let found = self.inner.claim(key).await;
+        tokio::time::sleep(self.takes).await;
+        found
     }
 
     async fn list(
@@ -113,6 +132,16 @@ impl Store for SlowStore {
         self.inner.operations(game, before, limit).await
     }
 
+    async fn open_operations(
+        &self,
+        kind: OperationKind,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<OperationRow>, StoreError> {
+        self.way().await?;
+        self.inner.open_operations(kind, before, limit).await
+    }
+
     async fn outbox_assign(
         &self,
         channel: Channel,
@@ -149,7 +178,12 @@ impl Store for SlowStore {
         self.inner.outbox_newest(channel).await
     }
 
-    async fn outbox_backlog(&self) -> Result<u64, StoreError> {
+    async fn outbox_replay(&self, channel: Channel, after: StreamId) -> Result<u64, StoreError> {
+        self.way().await?;
+        self.inner.outbox_replay(channel, after).await
+    }
+
+    async fn outbox_backlog(&self) -> Result<Backlog, StoreError> {
         self.way().await?;
         self.inner.outbox_backlog().await
     }
@@ -159,9 +193,14 @@ impl Store for SlowStore {
         self.inner.outbox_prune(published_before).await
     }
 
-    async fn create_version(&self, new: &NewVersion, at: Timestamp) -> Result<bool, StoreError> {
-        self.way().await?;
-        self.inner.create_version(new, at).await
+    async fn change_version(
+        &self,
+        commit: &VersionCommit,
+    ) -> Result<VersionCommitted, CommitError> {
+        self.way().await.map_err(CommitError::Determinate)?;
+        let committed = self.inner.change_version(commit).await;
+        self.way_back().await;
+        committed
     }
 
     async fn version(

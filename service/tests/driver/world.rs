@@ -1,7 +1,10 @@
 //! Games, instances of Game Master around one store, and what must be true in the end.
 
+use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -15,7 +18,12 @@ use service::driver::{Driver, Parts};
 use service::effects::Effects;
 use service::embedded::Embedded;
 use service::error::ServiceError;
-use service::ports::{Clock, Entropy, Origin, OutboxRow, Store, Streams};
+use service::http::Asked;
+use service::ports::{
+    Clock, CommitId, Entropy, NewVersion, Origin, OutboxRow, Store, Streams, VersionChange,
+    VersionCommit, VersionOptions,
+};
+use service::telemetry::Telemetry;
 use service::timers::TimerQueue;
 use service::workers::{HealthConsumer, Relay, Scheduler, Start};
 use tokio::time::Instant;
@@ -67,8 +75,51 @@ pub(crate) struct Instance {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
+/// What operators read of a series, by its name and labels; it must exist.
+pub(crate) fn metric(telemetry: &Telemetry, series: &str) -> u64 {
+    let text = telemetry.metrics().render();
+    let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{series} in {text}"))
+}
+
+/// What became of health events, by outcome, where there were any.
+pub(crate) fn health_outcomes(telemetry: &Telemetry) -> BTreeMap<String, u64> {
+    let mut outcomes = BTreeMap::new();
+    for line in telemetry.metrics().render().lines() {
+        let Some(labels) = line.strip_prefix("gamemaster_health_events_total{") else { continue };
+        let (labels, count) = labels.split_once("\"} ").expect("a value");
+        let outcome = labels.rsplit('"').next().expect("an outcome").to_owned();
+        *outcomes.entry(outcome).or_default() += count.parse::<u64>().expect("a count");
+    }
+    outcomes.retain(|_, count| *count > 0);
+    outcomes
+}
+
 pub(crate) fn game(name: &str) -> GameId {
     name.parse().expect("a game id")
+}
+
+/// What games run here, and what they can be patched to.
+const VERSIONS: [&str; 3] = ["1.4.2", "1.4.3", "1.5.0"];
+
+async fn add_version(store: &Embedded, id: Uuid, version: &str) {
+    let new = NewVersion {
+        version: version.parse().expect("a version"),
+        image_ref: format!("galaxy/engine:{version}").parse().expect("an image"),
+        options: VersionOptions::default(),
+    };
+    let id = CommitId(id);
+    let change = VersionChange::Create(new);
+    let commit = VersionCommit { id, change, claim: None, at: START };
+    store.change_version(&commit).await.expect("registered");
+}
+
+/// The store in memory never waits for anything.
+fn at_once<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("the store in memory waited"),
+    }
 }
 
 pub(crate) const EVERY_TEN: &str = "*/10 * * * * *";
@@ -77,8 +128,13 @@ pub(crate) const DAILY: &str = "0 18 * * *";
 impl World {
     pub(crate) fn new(guard: bool) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(PausedClock(Instant::now()));
+        let store = Arc::new(Embedded::in_memory(Arc::clone(&clock)));
+        for (version, n) in VERSIONS.into_iter().zip(0..) {
+            // The counted identifiers come from the other end.
+            at_once(add_version(&store, Uuid::from_u128(u128::MAX - n), version));
+        }
         Self {
-            store: Arc::new(Embedded::in_memory(Arc::clone(&clock))),
+            store,
             clock,
             entropy: Arc::default(),
             engines: Arc::new(Engines::new(guard)),
@@ -94,15 +150,24 @@ impl World {
 
     /// An instance that sees the store through another one.
     pub(crate) fn instance_over(&self, name: &str, store: Arc<dyn Store>) -> Instance {
+        let effects =
+            Effects { engine: Arc::clone(&self.engines) as _, rtm: Arc::clone(&self.rtm) as _ };
+        self.instance_of(name, store, effects)
+    }
+
+    /// An instance that sees all of its neighbours through others.
+    pub(crate) fn instance_of(
+        &self,
+        name: &str,
+        store: Arc<dyn Store>,
+        effects: Effects,
+    ) -> Instance {
         let board = Arc::new(Board::new(1000, Duration::from_secs(2)));
         let timers = Arc::new(TimerQueue::default());
         let tasks = TaskTracker::new();
         let driver = Driver::new(Parts {
             store: Arc::clone(&store),
-            effects: Effects {
-                engine: Arc::clone(&self.engines) as _,
-                rtm: Arc::clone(&self.rtm) as _,
-            },
+            effects,
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy) as _,
             policy: policy(),
@@ -181,7 +246,7 @@ impl World {
 
     pub(crate) async fn until_published(&self) {
         for _ in 0..6_000 {
-            if self.store.outbox_backlog().await.expect("a number") == 0 {
+            if self.store.outbox_backlog().await.expect("a number").waiting == 0 {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -267,12 +332,26 @@ pub(crate) fn policy() -> Policy {
 }
 
 impl Instance {
+    /// What operators read of a series of this instance.
+    pub(crate) fn metric(&self, series: &str) -> u64 {
+        metric(self.driver.telemetry(), series)
+    }
+
     pub(crate) async fn perform(
         &self,
         game: &GameId,
         event: Event,
     ) -> Result<Option<Arc<Runtime>>, ServiceError> {
-        self.driver.perform(game.clone(), event, Origin::SELF).await
+        self.ask(game, event, Origin::SELF.into()).await
+    }
+
+    pub(crate) async fn ask(
+        &self,
+        game: &GameId,
+        event: Event,
+        asked: Asked,
+    ) -> Result<Option<Arc<Runtime>>, ServiceError> {
+        self.driver.perform(game.clone(), event, asked).await
     }
 
     pub(crate) fn schedule(&self) -> tokio::task::JoinHandle<()> {

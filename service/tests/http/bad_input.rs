@@ -52,10 +52,10 @@ async fn unknown_paths_are_404() {
         format!("{GAMES}/aurora-7"),
         format!("{GAMES}/aurora-7/%6civeness"),
         format!("{GAMES}/aurora-7/reports"),
-        // Operations that are not there yet do not pretend to be.
-        format!("{RUNTIMES}/aurora-7/stop"),
-        format!("{RUNTIMES}/aurora-7/explain"),
-        format!("{VERSIONS}/1.4.2/deprecate"),
+        format!("{RUNTIMES}/aurora-7/restart"),
+        format!("{GAMES}/aurora-7/races//banish"),
+        format!("{GAMES}/aurora-7/races/a/b/banish"),
+        "/api/v1/internal/schedules".to_owned(),
     ] {
         for method in ["GET", "POST", "FOO"] {
             refused(&server, plain(method, &path), 404, "not_found").await;
@@ -81,7 +81,15 @@ async fn known_paths_name_their_methods() {
         (format!("{GAMES}/aurora-7/liveness"), "GET"),
         (format!("{GAMES}/aurora-7/memberships/invalidate"), "POST"),
         (VERSIONS.to_owned(), "GET, POST"),
-        (format!("{VERSIONS}/1.4.2"), "GET"),
+        (format!("{VERSIONS}/1.4.2"), "GET, PATCH, DELETE"),
+        (format!("{VERSIONS}/1.4.2/deprecate"), "POST"),
+        (format!("{RUNTIMES}/aurora-7/stop"), "POST"),
+        (format!("{RUNTIMES}/aurora-7/patch"), "POST"),
+        (format!("{RUNTIMES}/aurora-7/reconcile"), "POST"),
+        (format!("{RUNTIMES}/aurora-7/operations"), "GET"),
+        (format!("{RUNTIMES}/aurora-7/explain"), "GET"),
+        (format!("{GAMES}/aurora-7/races/Terrans/banish"), "POST"),
+        ("/api/v1/internal/schedules/preview".to_owned(), "GET"),
         (format!("{VERSIONS}/1.4.2/image-ref"), "GET"),
     ] {
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "FOO", "get"] {
@@ -146,6 +154,27 @@ async fn path_parameters_are_decoded_once_and_judged() {
             refused(&server, plain(method, &path), 400, "invalid_request").await;
         }
     }
+    let long_race = "%C3%A9".repeat(65);
+    for race in [
+        "a%2Fb",
+        "%2f",
+        "a%00",
+        "a%0d%0aX",
+        "%",
+        "%6",
+        "%zz",
+        "%ff",
+        "%c3%28",
+        "%20a",
+        "a%20",
+        "%E2%80%AEhunter2",
+        "%EF%BB%BFa",
+        "é",
+        &long_race,
+    ] {
+        let path = format!("{GAMES}/aurora-7/races/{race}/banish");
+        refused(&server, plain("POST", &path), 400, "invalid_request").await;
+    }
     for turn in ["-1", "+1", "01", "1.0", "4294967296", "hunter2", "%2e"] {
         let path = format!("{GAMES}/aurora-7/reports/{turn}");
         refused(&server, plain("GET", &path), 400, "invalid_request").await;
@@ -181,7 +210,7 @@ async fn queries_are_known_once_and_in_range() {
         "&",
         "LIMIT=1",
     ] {
-        for path in [RUNTIMES, VERSIONS] {
+        for path in [RUNTIMES, VERSIONS, &format!("{RUNTIMES}/aurora-7/operations")] {
             refused(&server, plain("GET", &format!("{path}?{query}")), 400, "invalid_request")
                 .await;
         }
@@ -193,6 +222,10 @@ async fn queries_are_known_once_and_in_range() {
         format!("{RUNTIMES}/aurora-7?x=1"),
         format!("{GAMES}/aurora-7/reports/1?x"),
         format!("{VERSIONS}/1.4.2?limit=1"),
+        format!("{RUNTIMES}/aurora-7/explain?limit=1"),
+        "/api/v1/internal/schedules/preview".to_owned(),
+        "/api/v1/internal/schedules/preview?expression=*&count=0".to_owned(),
+        "/api/v1/internal/schedules/preview?expression=hunter2%0A".to_owned(),
     ] {
         refused(&server, plain("GET", &path), 400, "invalid_request").await;
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use net::{Net as _, TokioNet};
 use serde_json::Value;
 use service::http::{HttpSettings, serve};
+use service::ports::Claim;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::fake::Fake;
 
 /// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Server {
     pub(crate) fake: Arc<Fake>,
@@ -43,9 +44,7 @@ impl Server {
 
     /// Sends one request over a connection of its own.
     pub(crate) async fn send(&self, request: impl AsRef<[u8]>) -> Answer {
-        let mut connection = self.connect().await;
-        connection.write(request.as_ref()).await;
-        connection.read().await
+        exchange(self.addr, request.as_ref()).await
     }
 
     /// A request without a body.
@@ -59,13 +58,17 @@ impl Server {
     }
 
     pub(crate) async fn connect(&self) -> Connection {
-        let stream = TcpStream::connect(self.addr).await.expect("listening");
-        Connection { stream, unread: Vec::new() }
+        Connection::to(self.addr).await
     }
 
     /// What the application was asked since the last time.
     pub(crate) fn asked(&self) -> Vec<String> {
         std::mem::take(&mut *crate::fake::lock(&self.fake.asked))
+    }
+
+    /// Which names the changes had since the last time.
+    pub(crate) fn claims(&self) -> Vec<Option<Claim>> {
+        std::mem::take(&mut *crate::fake::lock(&self.fake.claims))
     }
 
     pub(crate) async fn stop(self) {
@@ -87,39 +90,69 @@ pub(crate) struct Connection {
     unread: Vec<u8>,
 }
 
+/// Sends one request over a connection of its own.
+pub(crate) async fn exchange(addr: SocketAddr, request: &[u8]) -> Answer {
+    let mut connection = Connection::to(addr).await;
+    connection.write(request).await;
+    connection.read().await
+}
+
 impl Connection {
+    pub(crate) async fn to(addr: SocketAddr) -> Self {
+        let stream = TcpStream::connect(addr).await.expect("listening");
+        Self { stream, unread: Vec::new() }
+    }
+
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
         // The server may have answered and closed before it took everything.
         let _ = timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("in time");
     }
 
+    /// Writes, as long as the other side has not closed the connection.
+    pub(crate) async fn try_write(&mut self, bytes: &[u8]) -> bool {
+        timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("in time").is_ok()
+    }
+
     /// Reads one answer to a request other than HEAD.
     pub(crate) async fn read(&mut self) -> Answer {
+        self.read_or_end().await.expect("an answer before the end")
+    }
+
+    /// Reads one answer; `None` where the connection ends before one begins.
+    pub(crate) async fn read_or_end(&mut self) -> Option<Answer> {
         timeout(PATIENCE, self.read_answer()).await.expect("an answer in time")
     }
 
     /// Reads the head of an answer.
     pub(crate) async fn read_head(&mut self) -> Answer {
+        self.head_or_end().await.expect("an answer before the end")
+    }
+
+    /// Reads the head of an answer; `None` where the connection ends before one begins.
+    pub(crate) async fn head_or_end(&mut self) -> Option<Answer> {
         timeout(PATIENCE, self.read_answer_head()).await.expect("an answer in time")
     }
 
-    async fn read_answer(&mut self) -> Answer {
-        let mut answer = self.read_answer_head().await;
+    async fn read_answer(&mut self) -> Option<Answer> {
+        let mut answer = self.read_answer_head().await?;
         let length = answer.header("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
         while self.unread.len() < length {
             assert!(self.fill().await, "closed within a body");
         }
         let body: Vec<u8> = self.unread.drain(..length).collect();
         answer.body = String::from_utf8(body).expect("UTF-8");
-        answer
+        Some(answer)
     }
 
-    async fn read_answer_head(&mut self) -> Answer {
+    async fn read_answer_head(&mut self) -> Option<Answer> {
         let head_end = loop {
             if let Some(at) = self.unread.windows(4).position(|w| w == b"\r\n\r\n") {
                 break at + 4;
             }
-            assert!(self.fill().await, "closed before an answer: {:?}", self.unread);
+            if !self.fill().await {
+                assert!(self.unread.is_empty(), "closed within a head: {:?}", self.unread);
+                return None;
+            }
         };
         let head: Vec<u8> = self.unread.drain(..head_end).collect();
         let head = String::from_utf8(head).expect("ASCII");
@@ -130,7 +163,7 @@ impl Connection {
             .filter_map(|line| line.split_once(": "))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
             .collect();
-        Answer { status, headers, body: String::new() }
+        Some(Answer { status, headers, body: String::new() })
     }
 
     /// Whether the server closed the connection.
@@ -170,6 +203,7 @@ impl Answer {
         let detail = object.get("error").and_then(Value::as_object).expect("the envelope");
         assert_eq!(detail.len(), 2, "{self:?}");
         assert_eq!(self.header("retry-after").is_some(), self.status == 503, "{self:?}");
+        assert_eq!(self.header("www-authenticate").is_some(), self.status == 401, "{self:?}");
         assert_eq!(self.header("allow").is_some(), self.status == 405, "{self:?}");
         let text = |key| detail.get(key).and_then(Value::as_str).expect("a text").to_owned();
         let (code, message) = (text("code"), text("message"));

@@ -4,33 +4,51 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::TimeDelta;
+use machine::explain::{ExplainedStep, ExplainedTick, Explanation, TickOutcome};
 use machine::record::{
     Engine, Health, InitStage, Lease, Life, Pending, PendingKind, PendingState, PlayerStats,
     Repair, TurnClock, Work,
 };
 use machine::{
-    EngineVersion, Failure, FailureCode, GameId, Incarnation, Member, OperationId, Resolution,
-    Roster, Runtime, Schedule, Status, Summary, Timestamp, UserId,
+    EngineVersion, Failure, FailureCode, GameId, ImageRef, Incarnation, Member, OperationId,
+    OperationKind, Outcome, RaceName, Resolution, Roster, Runtime, Schedule, Status, StopReason,
+    Summary, Timestamp, UserId,
 };
 use service::error::ServiceError;
-use service::http::{Api, PlayerRequest, Readiness, RegisterRequest};
-use service::ports::{EngineVersionRow, NewVersion, Origin, VersionOptions, VersionStatus};
+use service::http::{
+    Api, Asked, Explained, PlayerRequest, Readiness, RegisterRequest, VersionUpdate,
+};
+use service::ports::{
+    Claim, EngineVersionRow, NewVersion, OperationRow, OperationState, Origin, Source,
+    VersionOptions, VersionStatus,
+};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 pub(crate) struct Fake {
     pub(crate) runtimes: Vec<Arc<Runtime>>,
     pub(crate) versions: Vec<EngineVersionRow>,
+    /// The log of any game, the newest first.
+    pub(crate) operations: Vec<OperationRow>,
+    /// Of any game.
+    pub(crate) explanation: Explanation,
+    /// How many any schedule has.
+    pub(crate) occurrences: usize,
     /// What is answered instead, once.
     pub(crate) refusal: Mutex<Option<ServiceError>>,
     pub(crate) readiness: Mutex<Readiness>,
     /// What was asked, as text.
     pub(crate) asked: Mutex<Vec<String>>,
+    /// What names the changes had, one for each.
+    pub(crate) claims: Mutex<Vec<Option<Claim>>>,
     /// Calls of players take one permit each: none left, and they wait.
     pub(crate) permits: Semaphore,
     /// Calls of players that have begun.
     pub(crate) begun: Semaphore,
     pub(crate) panics: Mutex<bool>,
+    /// What the engine answers to a player.
+    pub(crate) engine_answer: Bytes,
 }
 
 impl Fake {
@@ -38,6 +56,9 @@ impl Fake {
         Self {
             runtimes: vec![running(), starting(), finished()],
             versions: ["1.4.2", "1.5.0-rc.1", "1.10.0"].map(version_row).to_vec(),
+            operations: operations(),
+            explanation: explanation(),
+            occurrences: usize::MAX,
             refusal: Mutex::new(None),
             readiness: Mutex::new(Readiness {
                 store: true,
@@ -46,9 +67,11 @@ impl Fake {
                 draining: false,
             }),
             asked: Mutex::default(),
+            claims: Mutex::default(),
             permits: Semaphore::new(1000),
             begun: Semaphore::new(0),
             panics: Mutex::new(false),
+            engine_answer: Bytes::from_static(br#" {"b": 1.0e2,"a":[ ]} "#),
         }
     }
 
@@ -62,6 +85,30 @@ impl Fake {
     }
 }
 
+impl Fake {
+    /// Who asks; the name they gave the request is kept for the test.
+    fn asker(&self, asked: Asked) -> Origin {
+        lock(&self.claims).push(asked.claim);
+        asked.origin
+    }
+
+    fn changed(&self, game: &GameId, what: String) -> Result<Arc<Runtime>, ServiceError> {
+        self.note(what)?;
+        let found = self.runtimes.iter().find(|rt| rt.game_id == *game).cloned();
+        found.ok_or(ServiceError::RuntimeNotFound)
+    }
+
+    fn found(
+        &self,
+        version: &EngineVersion,
+        what: String,
+    ) -> Result<EngineVersionRow, ServiceError> {
+        self.note(what)?;
+        let found = self.versions.iter().find(|row| row.version == *version).cloned();
+        found.ok_or(ServiceError::EngineVersionNotFound)
+    }
+}
+
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -72,8 +119,9 @@ impl Api for Fake {
         &self,
         game: GameId,
         request: RegisterRequest,
-        origin: Origin,
+        asked: Asked,
     ) -> Result<Arc<Runtime>, ServiceError> {
+        let origin = self.asker(asked);
         let RegisterRequest { engine_endpoint, members, target_engine_version, turn_schedule } =
             request;
         let members = members.members().len();
@@ -106,10 +154,63 @@ impl Api for Fake {
     async fn force_next_turn(
         &self,
         game: GameId,
-        origin: Origin,
+        asked: Asked,
     ) -> Result<Arc<Runtime>, ServiceError> {
-        self.note(format!("force {game} {origin:?}"))?;
-        self.runtime(&game).await?.ok_or(ServiceError::RuntimeNotFound)
+        let origin = self.asker(asked);
+        self.changed(&game, format!("force {game} {origin:?}"))
+    }
+
+    async fn stop(
+        &self,
+        game: GameId,
+        reason: StopReason,
+        asked: Asked,
+    ) -> Result<Arc<Runtime>, ServiceError> {
+        let source = self.asker(asked).source;
+        self.changed(&game, format!("stop {game} {:?} {source:?}", reason.as_str()))
+    }
+
+    async fn patch(
+        &self,
+        game: GameId,
+        version: EngineVersion,
+        asked: Asked,
+    ) -> Result<Arc<Runtime>, ServiceError> {
+        let source = self.asker(asked).source;
+        self.changed(&game, format!("patch {game} {version} {source:?}"))
+    }
+
+    async fn reconcile(&self, game: GameId, asked: Asked) -> Result<Arc<Runtime>, ServiceError> {
+        let source = self.asker(asked).source;
+        self.changed(&game, format!("reconcile {game} {source:?}"))
+    }
+
+    async fn banish(&self, game: GameId, race: RaceName, asked: Asked) -> Result<(), ServiceError> {
+        let source = self.asker(asked).source;
+        self.changed(&game, format!("banish {game} {:?} {source:?}", race.as_str())).map(drop)
+    }
+
+    async fn operations(
+        &self,
+        game: &GameId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<OperationRow>, ServiceError> {
+        self.note(format!("operations {game} {before:?} {limit}"))?;
+        let is_below = |row: &&OperationRow| before.is_none_or(|before| row.seq < before);
+        Ok(self.operations.iter().filter(is_below).take(limit).cloned().collect())
+    }
+
+    async fn explain(&self, game: &GameId) -> Result<Explained, ServiceError> {
+        let runtime = self.changed(game, format!("explain {game}"))?;
+        Ok(Explained { runtime, explanation: self.explanation.clone() })
+    }
+
+    async fn preview(&self, schedule: &str, count: usize) -> Result<Vec<Timestamp>, ServiceError> {
+        self.note(format!("preview {schedule:?} {count}"))?;
+        let first = at("2026-03-02T18:00:00Z");
+        let days = (0..).map(|day| first + TimeDelta::days(day));
+        Ok(days.take(count.min(self.occurrences)).collect())
     }
 
     async fn player(
@@ -128,14 +229,19 @@ impl Api for Fake {
         self.begun.add_permits(1);
         let permit = self.permits.acquire().await.expect("never closed");
         permit.forget();
-        Ok(Bytes::from_static(br#" {"b": 1.0e2,"a":[ ]} "#))
+        Ok(self.engine_answer.clone())
     }
 
     async fn invalidate_memberships(&self, game: GameId) -> Result<(), ServiceError> {
         self.note(format!("invalidate {game}"))
     }
 
-    async fn create_version(&self, new: NewVersion) -> Result<EngineVersionRow, ServiceError> {
+    async fn create_version(
+        &self,
+        new: NewVersion,
+        asked: Asked,
+    ) -> Result<EngineVersionRow, ServiceError> {
+        self.asker(asked);
         self.note(format!("create {} {} {}", new.version, new.image_ref, new.options.turn_guard))?;
         if self.versions.iter().any(|row| row.version == new.version) {
             return Err(ServiceError::Conflict("it exists".into()));
@@ -144,10 +250,44 @@ impl Api for Fake {
         Ok(EngineVersionRow { version, image_ref, options, ..version_row("0.0.0") })
     }
 
+    async fn update_version(
+        &self,
+        version: EngineVersion,
+        update: VersionUpdate,
+        asked: Asked,
+    ) -> Result<EngineVersionRow, ServiceError> {
+        let source = self.asker(asked).source;
+        let VersionUpdate { image_ref, options } = update;
+        let (image, guard) =
+            (image_ref.as_ref().map(ImageRef::as_str), options.map(|o| o.turn_guard));
+        let mut row =
+            self.found(&version, format!("update {version} {image:?} {guard:?} {source:?}"))?;
+        row.image_ref = image_ref.unwrap_or(row.image_ref);
+        row.options = options.unwrap_or(row.options);
+        Ok(row)
+    }
+
+    async fn deprecate_version(
+        &self,
+        version: EngineVersion,
+        asked: Asked,
+    ) -> Result<EngineVersionRow, ServiceError> {
+        let source = self.asker(asked).source;
+        let row = self.found(&version, format!("deprecate {version} {source:?}"))?;
+        Ok(EngineVersionRow { status: VersionStatus::Deprecated, ..row })
+    }
+
+    async fn delete_version(
+        &self,
+        version: EngineVersion,
+        asked: Asked,
+    ) -> Result<(), ServiceError> {
+        let source = self.asker(asked).source;
+        self.found(&version, format!("delete {version} {source:?}")).map(drop)
+    }
+
     async fn version(&self, version: &EngineVersion) -> Result<EngineVersionRow, ServiceError> {
-        self.note(format!("version {version}"))?;
-        let found = self.versions.iter().find(|row| row.version == *version).cloned();
-        found.ok_or(ServiceError::EngineVersionNotFound)
+        self.found(version, format!("version {version}"))
     }
 
     async fn versions(
@@ -255,5 +395,60 @@ pub(crate) fn version_row(version: &str) -> EngineVersionRow {
         status: VersionStatus::Active,
         created_at: at("2026-01-10T12:00:00Z"),
         updated_at: at("2026-01-10T12:00:00Z"),
+    }
+}
+
+/// One operation of each outcome and of each source.
+fn operations() -> Vec<OperationRow> {
+    let refused = Failure::new(FailureCode::EngineUnreachable, "no answer within 30 s");
+    let closed = OperationState::Closed;
+    let states = [
+        (OperationKind::Stop, Source::Admin, OperationState::Open),
+        (OperationKind::Tick, Source::GameMaster, closed(Outcome::Failed(refused))),
+        (OperationKind::Patch, Source::Lobby, closed(Outcome::Superseded)),
+        (OperationKind::HealthPublish, Source::Gateway, closed(Outcome::Succeeded)),
+    ];
+    let seqs = [90, 17, 9, 2];
+    let rows = states.into_iter().zip(seqs).map(|((kind, source, state), seq)| OperationRow {
+        operation: OperationId(Uuid::from_u128(u128::from(seq))),
+        game_id: "aurora-7".parse().expect("valid"),
+        seq,
+        kind,
+        turn: None,
+        tick: None,
+        status: Some(Status::Running),
+        race: None,
+        origin: Origin {
+            source,
+            request_id: (source == Source::Admin).then(|| "req-7f31".to_owned()),
+        },
+        finished_at: (state != OperationState::Open).then(|| at("2026-03-01T18:00:30.011Z")),
+        state,
+        started_at: at("2026-03-01T18:00:00.004Z"),
+    });
+    rows.collect()
+}
+
+fn explanation() -> Explanation {
+    let outcomes = [
+        TickOutcome::Failed,
+        TickOutcome::Fired,
+        TickOutcome::Missed,
+        TickOutcome::Forced,
+        TickOutcome::Held,
+    ];
+    let tick = |outcome| ExplainedTick {
+        due_at: at("2026-03-01T18:00:00Z"),
+        outcome,
+        turn: (outcome != TickOutcome::Missed).then_some(15),
+        detail: "as told".into(),
+    };
+    Explanation {
+        why: "Turn 15 failed.".into(),
+        last_ticks: outcomes.map(tick).to_vec(),
+        next: vec![
+            ExplainedStep { what: "asks again".into(), at: Some(at("2026-03-01T18:01:30Z")) },
+            ExplainedStep { what: "anybody may help".into(), at: None },
+        ],
     }
 }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use net::ServerLimits;
 use service::http::HttpSettings;
 
-use crate::client::{Server, json_request};
+use crate::client::{PATIENCE, Server, json_request};
 use crate::fake::{Fake, lock};
 
 const COMMANDS: &str = "/api/v1/internal/games/aurora-7/commands";
@@ -130,5 +132,98 @@ async fn a_body_is_bounded_in_size_and_time() {
     assert_eq!(server.asked(), Vec::<String>::new());
     let body = format!("{ONE}{}", " ".repeat(64 - ONE.len()));
     assert_eq!(server.call_with("POST", COMMANDS, &body).await.status, 200);
+    server.stop().await;
+}
+
+/// These bounds of connections, everything else as usual.
+fn bounded(server: ServerLimits) -> HttpSettings {
+    HttpSettings { server, ..HttpSettings::default() }
+}
+
+const SHORT: Duration = Duration::from_millis(100);
+
+#[tokio::test]
+async fn two_thousand_idle_connections_lock_nobody_out() {
+    let limits = ServerLimits { max_connections: 16, ..ServerLimits::default() };
+    let server = Server::with(Fake::new(), bounded(limits)).await;
+    let healthz = b"GET /healthz HTTP/1.1\r\nHost: gm\r\n\r\n";
+    for wave in 0..4 {
+        let mut idle = Vec::new();
+        for _ in 0..500 {
+            let mut connection = server.connect().await;
+            // Some say nothing, some begin to say something.
+            if idle.len() % 2 == 0 {
+                connection.try_write(b"GET /hea").await;
+            }
+            idle.push(connection);
+        }
+        let mut asks = server.connect().await;
+        asks.write(healthz).await;
+        assert_eq!(asks.read().await.status, 200, "wave {wave}");
+        // Whoever waited the longest made room.
+        for connection in idle.iter_mut().take(400) {
+            assert!(connection.read_or_end().await.is_none(), "nothing was asked");
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn heads_that_drip_are_cut() {
+    let limits = ServerLimits { header_timeout: SHORT, ..ServerLimits::default() };
+    let server = Server::with(Fake::new(), bounded(limits)).await;
+    for start in ["", "GET /healthz HTTP/1.1\r\nHost: gm\r\n"] {
+        let mut connection = server.connect().await;
+        connection.write(start.as_bytes()).await;
+        connection.write(b"x").await;
+        let cut = async {
+            let mut drip = tokio::time::interval(SHORT / 10);
+            while connection.try_write(b"x").await {
+                drip.tick().await;
+            }
+            assert!(connection.read_or_end().await.is_none());
+        };
+        tokio::time::timeout(PATIENCE, cut).await.expect("cut off");
+    }
+    assert_eq!(server.asked(), Vec::<String>::new());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn connections_that_say_nothing_are_closed() {
+    let limits =
+        ServerLimits { header_timeout: SHORT, idle_timeout: SHORT, ..ServerLimits::default() };
+    let server = Server::with(Fake::new(), bounded(limits)).await;
+    let mut silent = server.connect().await;
+    let mut idle = server.connect().await;
+    idle.write(report("a").as_bytes()).await;
+    assert_eq!(idle.read().await.status, 200);
+    assert!(silent.is_closed().await);
+    assert!(idle.is_closed().await);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_answer_gives_its_connection_up() {
+    let limits =
+        ServerLimits { write_timeout: SHORT, max_connections: 1, ..ServerLimits::default() };
+    // More than the buffers of both sockets hold.
+    let engine_answer = Bytes::from(vec![b' '; 64 << 20]);
+    let server = Server::with(Fake { engine_answer, ..Fake::new() }, bounded(limits)).await;
+    let mut slow = server.connect().await;
+    slow.write(report("a").as_bytes()).await;
+    server.fake.begun.acquire().await.expect("never closed").forget();
+    let again = async {
+        loop {
+            let mut other = server.connect().await;
+            other.write(b"GET /healthz HTTP/1.1\r\nHost: gm\r\n\r\n").await;
+            if other.read_or_end().await.is_some_and(|answer| answer.status == 200) {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, again).await.expect("its place is free");
+    drop(slow);
     server.stop().await;
 }

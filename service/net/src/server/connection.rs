@@ -17,9 +17,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::framing::{Ambiguous, Framing};
 use super::guarded_io::GuardedIo;
+use super::guests::Guests;
 use super::timing::{Expiry, Timing};
-use super::{PeerAddr, ServerLimits};
+use super::{AmbiguousFraming, PeerAddr, ServerLimits};
 use crate::seam::BoxedStream;
 
 /// What is read ahead of a body. The protocol layer insists on 8 KiB at least.
@@ -35,6 +37,7 @@ enum End {
     Closed,
     Failed(hyper::Error),
     Expired(Expiry),
+    MadeRoom,
 }
 
 /// Serves requests until the client or the service closes, a time-out strikes, or the shutdown
@@ -44,6 +47,7 @@ pub(super) async fn run<S, B>(
     peer: SocketAddr,
     service: S,
     limits: &ServerLimits,
+    guests: &Guests,
     shutdown: CancellationToken,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
@@ -51,13 +55,20 @@ pub(super) async fn run<S, B>(
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     let timing = Timing::new(limits);
-    let io = TokioIo::new(GuardedIo::new(stream, timing.clone()));
+    let entry = guests.enter(timing.clone());
+    let ambiguous = Ambiguous::default();
+    let framing = Framing::new(READ_BUFFER_BYTES.max(limits.max_header_bytes), ambiguous.clone());
+    let io = TokioIo::new(GuardedIo::new(stream, timing.clone(), framing));
     let observer = timing.clone();
     let max_requests = limits.max_requests_per_connection;
     let service = service_fn(move |mut request: Request<Incoming>| {
         let number = observer.request_started();
-        let is_last = max_requests.is_some_and(|max| number >= max);
+        let is_ambiguous = ambiguous.is(number);
+        let is_last = is_ambiguous || max_requests.is_some_and(|max| number >= max);
         request.extensions_mut().insert(PeerAddr(peer));
+        if is_ambiguous {
+            request.extensions_mut().insert(AmbiguousFraming);
+        }
         let response = service.call(request);
         let given = GivenOnDrop(observer.clone());
         async move {
@@ -71,6 +82,8 @@ pub(super) async fn run<S, B>(
 
     let mut connection = pin!(builder(limits).serve_connection(io, service));
     let mut shutdown = pin!(shutdown.cancelled_owned());
+    let mut leave = pin!(entry.leave.cancelled());
+    let mut asked_to_leave = false;
     let mut alarm = pin!(sleep_until(Instant::now()));
     let mut draining = false;
 
@@ -83,6 +96,13 @@ pub(super) async fn run<S, B>(
         if let Poll::Ready(outcome) = connection.as_mut().poll(cx) {
             return Poll::Ready(outcome.map_or_else(End::Failed, |()| End::Closed));
         }
+        if !asked_to_leave && leave.as_mut().poll(cx).is_ready() {
+            asked_to_leave = true;
+            // A request that came in the meantime is answered.
+            if timing.waiting_since().is_some() {
+                return Poll::Ready(End::MadeRoom);
+            }
+        }
         poll_expiry(alarm.as_mut(), &timing, cx).map(End::Expired)
     })
     .await;
@@ -90,6 +110,7 @@ pub(super) async fn run<S, B>(
     match end {
         End::Closed => {}
         End::Failed(error) => debug!(%peer, %error, "connection failed"),
+        End::MadeRoom => debug!(%peer, "an idle connection made room for another"),
         End::Expired(waited_for) => debug!(%peer, ?waited_for, "connection timed out"),
     }
 }

@@ -1,4 +1,5 @@
-//! The stream under the protocol layer: reports progress to [`Timing`], and closes gently.
+//! The stream under the protocol layer: reports progress to [`Timing`], looks for heads that
+//! contradict themselves, and closes gently.
 
 use std::io;
 use std::pin::Pin;
@@ -6,6 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::framing::Framing;
 use super::timing::Timing;
 use crate::seam::BoxedStream;
 
@@ -17,6 +19,7 @@ const DISCARDS_PER_POLL: usize = 32;
 pub(super) struct GuardedIo {
     stream: BoxedStream,
     timing: Timing,
+    framing: Framing,
     peer_closed: bool,
     closing: Closing,
 }
@@ -28,8 +31,8 @@ enum Closing {
 }
 
 impl GuardedIo {
-    pub(super) fn new(stream: BoxedStream, timing: Timing) -> Self {
-        Self { stream, timing, peer_closed: false, closing: Closing::NotYet }
+    pub(super) fn new(stream: BoxedStream, timing: Timing, framing: Framing) -> Self {
+        Self { stream, timing, framing, peer_closed: false, closing: Closing::NotYet }
     }
 
     fn note_write(&self, outcome: &Poll<io::Result<usize>>) {
@@ -65,7 +68,10 @@ impl AsyncRead for GuardedIo {
         let had_space = buf.remaining() > 0;
         let outcome = Pin::new(&mut self.stream).poll_read(cx, buf);
         match &outcome {
-            Poll::Ready(Ok(())) if buf.filled().len() > before => self.timing.read(),
+            Poll::Ready(Ok(())) if buf.filled().len() > before => {
+                self.timing.read();
+                self.framing.take(&buf.filled()[before..]);
+            }
             Poll::Ready(Ok(())) => self.peer_closed |= had_space,
             Poll::Ready(Err(_)) => self.peer_closed = true,
             Poll::Pending => {}

@@ -79,6 +79,18 @@ impl Timing {
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
+    /// Since when the connection waits for its client to ask for something; `None` where a request
+    /// is in flight, or its response.
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
+        let state = self.lock();
+        match state.phase {
+            Phase::Head { since } | Phase::Idle { since } if state.stalled_since.is_none() => {
+                Some(since)
+            }
+            Phase::Head { .. } | Phase::Idle { .. } | Phase::Busy | Phase::Lingering { .. } => None,
+        }
+    }
+
     /// Bytes arrived.
     pub(super) fn read(&self) {
         let mut state = self.lock();

@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::support::{LONG, Raw, SHORT, any_port, bounded};
 use crate::{
-    BodyError, BoxedStream, Listener, Net as _, PeerAddr, ServerLimits, TokioNet, read_body, serve,
+    AmbiguousFraming, BodyError, BoxedStream, Listener, Net as _, PeerAddr, ServerLimits, TokioNet,
+    read_body, serve,
 };
 
 const MAX_BODY_BYTES: usize = 16;
@@ -85,7 +86,9 @@ type Answer = Response<Either<Full<Bytes>, Endless>>;
 
 async fn answer(request: Request<Incoming>, gates: Arc<Gates>) -> Result<Answer, Infallible> {
     let peer = request.extensions().get::<PeerAddr>().copied().expect("a peer address");
+    let is_ambiguous = request.extensions().get::<AmbiguousFraming>().is_some();
     let (status, body) = match request.uri().path() {
+        _ if is_ambiguous => (StatusCode::BAD_REQUEST, "ambiguous".to_owned()),
         "/peer" => (StatusCode::OK, peer.0.to_string()),
         "/panic" => panic!("as asked"),
         "/wait" => {
@@ -171,6 +174,31 @@ async fn a_connection_ends_after_its_number_of_requests() {
     assert!(!client.get("/").await.head.contains("connection: close"));
     assert!(client.get("/").await.head.contains("connection: close"));
     assert!(client.closed_without_a_word().await);
+}
+
+#[tokio::test]
+async fn a_request_with_two_ends_is_known_as_such_and_is_the_last_one() {
+    let server = Server::start(limits()).await;
+    let fine = "POST /body HTTP/1.1\r\nhost: test\r\n";
+    let chunked = format!("{fine}transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+    let sized = format!("{fine}content-length: 3\r\n\r\nabc");
+    let smuggled = "GET / HTTP/1.1\r\nhost: test\r\n\r\n";
+    for both in [
+        "content-length: 5\r\ntransfer-encoding: chunked\r\n",
+        "transfer-encoding: chunked\r\ncontent-length: 5\r\n",
+    ] {
+        for before in ["", &chunked, &sized, &chunked.repeat(2), &sized.repeat(3)] {
+            let mut client = server.client().await;
+            client.send(&format!("{before}{fine}{both}\r\n0\r\n\r\n{smuggled}")).await;
+            for _ in 0..before.matches("POST").count() {
+                assert_eq!(client.read_response().await.body, "abc");
+            }
+            let refused = client.read_response().await;
+            assert_eq!((refused.status, &*refused.body), (400, "ambiguous"), "{both}{before}");
+            assert!(refused.head.contains("connection: close"), "{refused:?}");
+            assert!(client.closed_without_a_word().await, "what follows is not looked at");
+        }
+    }
 }
 
 #[tokio::test]
@@ -323,10 +351,11 @@ async fn a_body_that_stalls_is_timed_out() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_are_told_so() {
+async fn connections_beyond_the_limit_are_told_so_where_all_are_busy() {
     let server = Server::start(ServerLimits { max_connections: 1, ..limits() }).await;
-    let mut client = server.client().await;
-    assert_eq!(client.get("/").await.status, 200);
+    let mut busy = server.client().await;
+    busy.send("GET /wait HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    bounded(server.gates.entered.notified()).await;
 
     let mut refused = server.client().await;
     let refusal = refused.get("/").await;
@@ -336,14 +365,41 @@ async fn connections_beyond_the_limit_are_told_so() {
     assert!(refusal.body.starts_with(r#"{"error":{"code":"service_unavailable","message":""#));
     assert!(refused.closed_without_a_word().await);
 
+    server.gates.release.notify_one();
+    assert_eq!(busy.read_response().await.body, "waited");
     // The first goes, and its place with it.
-    drop(client);
+    drop(busy);
     bounded(async {
         while server.client().await.get("/").await.status != 200 {
             tokio::task::yield_now().await;
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_one_that_waited_longest_makes_room() {
+    let server = Server::start(ServerLimits { max_connections: 3, ..limits() }).await;
+    let mut dripping = server.client().await;
+    dripping.send("GET / HT").await;
+    let mut busy = server.client().await;
+    busy.send("GET /wait HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    bounded(server.gates.entered.notified()).await;
+    let mut idle = server.client().await;
+    assert_eq!(idle.get("/").await.status, 200);
+
+    let mut first = server.client().await;
+    assert_eq!(first.get("/").await.status, 200);
+    assert!(dripping.closed_without_a_word().await);
+    let mut second = server.client().await;
+    assert_eq!(second.get("/").await.status, 200);
+    assert!(idle.closed_without_a_word().await);
+    assert_eq!(first.get("/").await.status, 200, "the one that came last stays");
+
+    // Nobody who asked for something goes.
+    server.gates.release.notify_one();
+    assert_eq!(busy.read_response().await.body, "waited");
+    server.stopped().await;
 }
 
 #[tokio::test]

@@ -30,6 +30,8 @@ struct State {
     /// How many accesses from now one fails, and all after it.
     fails_in: Option<u64>,
     full: bool,
+    syncs: usize,
+    syncs_fail: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -62,6 +64,14 @@ impl Disk {
         self.state().fails_in = Some(access);
     }
 
+    pub(super) fn fail_syncs(&self) {
+        self.state().syncs_fail = true;
+    }
+
+    pub(super) fn syncs(&self) -> usize {
+        self.state().syncs
+    }
+
     pub(super) fn fill_up(&self) {
         self.state().full = true;
     }
@@ -69,6 +79,7 @@ impl Disk {
     pub(super) fn repair(&self) {
         let mut state = self.state();
         state.fails_in = None;
+        state.syncs_fail = false;
         state.full = false;
     }
 }
@@ -156,6 +167,10 @@ impl StorageBackend for Disk {
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.state();
         state.access()?;
+        if state.syncs_fail {
+            return Err(io::Error::other("injected"));
+        }
+        state.syncs += 1;
         let pending = std::mem::take(&mut state.pending);
         for access in &pending {
             apply(&mut state.durable, access);

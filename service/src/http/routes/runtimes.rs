@@ -4,50 +4,78 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
-use machine::{GameId, Member, Roster, Runtime};
+use machine::{EngineVersion, GameId, Member, RaceName, Roster, Runtime, StopReason};
 
 use crate::error::ServiceError;
-use crate::http::api::{Api, RegisterRequest};
+use crate::http::api::{Api, Asked, RegisterRequest};
 use crate::http::cursor::{self, Scope};
 use crate::http::json::Json;
 use crate::http::query;
 use crate::http::reply::{Refusal, Reply, json, no_content};
 use crate::http::view::{LivenessView, Page, RuntimeView};
-use crate::ports::Origin;
-
-/// Longest turn schedule, in bytes: the contract's word.
-const MAX_SCHEDULE_BYTES: usize = 256;
 
 pub(super) async fn register(
     game: GameId,
-    origin: Origin,
+    asked: Asked,
     body: Bytes,
     api: Arc<dyn Api>,
 ) -> Result<Reply, Refusal> {
     let request = registration(&body)?;
-    Ok(record(&*api.register(game, request, origin).await?))
+    Ok(record(&*api.register(game, request, asked).await?))
 }
 
-pub(super) async fn get(
-    game: GameId,
-    _origin: Origin,
-    api: Arc<dyn Api>,
-) -> Result<Reply, Refusal> {
+pub(super) async fn get(game: GameId, _asked: Asked, api: Arc<dyn Api>) -> Result<Reply, Refusal> {
     let runtime = api.runtime(&game).await?.ok_or(ServiceError::RuntimeNotFound)?;
     Ok(record(&runtime))
 }
 
-pub(super) async fn force(
+pub(super) async fn force(game: GameId, asked: Asked, api: Arc<dyn Api>) -> Result<Reply, Refusal> {
+    Ok(record(&*api.force_next_turn(game, asked).await?))
+}
+
+pub(super) async fn stop(
     game: GameId,
-    origin: Origin,
+    asked: Asked,
+    body: Bytes,
     api: Arc<dyn Api>,
 ) -> Result<Reply, Refusal> {
-    Ok(record(&*api.force_next_turn(game, origin).await?))
+    let [reason] = Json::parse(&body)?.fields(["reason"])?;
+    let reason: StopReason = reason?.parse_as()?;
+    Ok(record(&*api.stop(game, reason, asked).await?))
+}
+
+pub(super) async fn patch(
+    game: GameId,
+    asked: Asked,
+    body: Bytes,
+    api: Arc<dyn Api>,
+) -> Result<Reply, Refusal> {
+    let [version] = Json::parse(&body)?.fields(["version"])?;
+    let version: EngineVersion = version?.parse_as()?;
+    Ok(record(&*api.patch(game, version, asked).await?))
+}
+
+pub(super) async fn reconcile(
+    game: GameId,
+    asked: Asked,
+    api: Arc<dyn Api>,
+) -> Result<Reply, Refusal> {
+    Ok(record(&*api.reconcile(game, asked).await?))
+}
+
+pub(super) async fn banish(
+    game: GameId,
+    race: RaceName,
+    asked: Asked,
+    api: Arc<dyn Api>,
+) -> Result<Reply, Refusal> {
+    api.banish(game, race, asked).await?;
+    Ok(no_content())
 }
 
 pub(super) async fn invalidate_memberships(
     game: GameId,
-    _origin: Origin,
+    _asked: Asked,
     api: Arc<dyn Api>,
 ) -> Result<Reply, Refusal> {
     api.invalidate_memberships(game).await?;
@@ -56,14 +84,18 @@ pub(super) async fn invalidate_memberships(
 
 pub(super) async fn liveness(
     game: GameId,
-    _origin: Origin,
+    _asked: Asked,
     api: Arc<dyn Api>,
 ) -> Result<Reply, Refusal> {
     let runtime = api.runtime(&game).await?;
     Ok(json(StatusCode::OK, &LivenessView::from(runtime.as_deref())))
 }
 
-pub(super) async fn list(query: String, api: Arc<dyn Api>) -> Result<Reply, Refusal> {
+pub(super) async fn list(
+    _asked: Asked,
+    query: String,
+    api: Arc<dyn Api>,
+) -> Result<Reply, Refusal> {
     let query = query::of_runtimes(&query)?;
     let filter = query.status.map_or("", |status| status.as_str());
     let scope = Scope { list: "runtimes", filter };
@@ -113,9 +145,8 @@ fn roster(members: &Json<'_>) -> Result<Roster, ServiceError> {
 
 fn turn_schedule(schedule: &Json<'_>) -> Result<String, ServiceError> {
     let text = schedule.string()?;
-    let is_printable = text.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
-    if !is_printable || !(1..=MAX_SCHEDULE_BYTES).contains(&text.len()) {
-        return Err(schedule.refuse("must be 1 to 256 printable ASCII characters"));
+    if !query::is_schedule_text(&text) {
+        return Err(schedule.refuse(query::SCHEDULE_TEXT_RULE));
     }
     Ok(text.into_owned())
 }
