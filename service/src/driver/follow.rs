@@ -10,6 +10,7 @@ use crate::error::ServiceError;
 use crate::ports::{OperationState, Origin};
 use crate::settle::Settled;
 use crate::telemetry::carried;
+use crate::telemetry::labels::Place;
 use crate::turns::Turn;
 
 impl Driver {
@@ -26,6 +27,7 @@ impl Driver {
         let driver = Arc::clone(self);
         self.parts.tasks.spawn(carried(async move {
             let _permit = permit;
+            let _watch = driver.telemetry.metrics().watch(Place::Operation);
             let mut todo = std::collections::VecDeque::from(effects);
             while let Some(effect) = todo.pop_front() {
                 let began = tokio::time::Instant::now();

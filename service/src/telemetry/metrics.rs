@@ -1,6 +1,6 @@
 //! The numbers, each with a method for the event that changes it.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use machine::{EngineState, Event, StreamId, Timestamp};
@@ -22,6 +22,21 @@ pub struct PoolStatus {
 }
 
 type WatchPool = Box<dyn Fn() -> PoolStatus + Send + Sync>;
+
+/// See [`Metrics::watch`].
+#[must_use = "it watches while it is held"]
+pub struct Watch {
+    metrics: Arc<Metrics>,
+    place: Place,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.metrics.panicked(self.place);
+        }
+    }
+}
 
 /// All numbers of one Game Master.
 pub struct Metrics {
@@ -383,6 +398,11 @@ impl Metrics {
     /// A record was found that breaks a rule.
     pub fn violated(&self) {
         self.violations.at(()).add(1);
+    }
+
+    /// Counts the panic of whoever holds the answer, for tasks that nobody waits for.
+    pub fn watch(self: &Arc<Self>, place: Place) -> Watch {
+        Watch { metrics: Arc::clone(self), place }
     }
 
     /// A panic was contained.

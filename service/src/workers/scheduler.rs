@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use super::jitter::jittered;
 use crate::driver::Driver;
 use crate::ports::{Clock, Store, StoreError};
+use crate::telemetry::labels::Place;
 use crate::timers::TimerQueue;
 use crate::turns::{Turn, Turns};
 
@@ -211,6 +212,7 @@ impl Scheduler {
         let timers = Arc::clone(&self.timers);
         let clock = Arc::clone(&self.clock);
         self.tasks.spawn(async move {
+            let _watch = driver.telemetry().metrics().watch(Place::Operation);
             if failures.suspected() {
                 timers.postpone(&game, clock.now(), TimeDelta::zero());
                 return;

@@ -18,6 +18,8 @@ pub(crate) enum Next {
     Fails(EngineFault),
     /// Carried out; the answer does not arrive.
     ReplyLost,
+    /// Whoever asks falls over a bug.
+    Panics,
     /// Carried out, but the answer names another turn.
     Says(u32),
     /// Nothing is done, and no answer ever comes: the process that asked has died.
@@ -111,6 +113,7 @@ impl Engines {
         let way = self.with(|s| s.takes) / 2;
         tokio::time::sleep(way).await;
         let next = self.with(|s| if scripted { s.next.pop_front() } else { None });
+        assert_ne!(next, Some(Next::Panics), "by script");
         if next == Some(Next::NeverArrives) {
             return std::future::pending().await;
         }

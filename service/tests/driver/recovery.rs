@@ -165,3 +165,17 @@ async fn a_successor_of_another_name_waits_for_the_lease() {
     assert!(taken.updated_at >= expired, "{taken:?}");
     assert!(taken.updated_at < expired + TimeDelta::seconds(2), "{taken:?}");
 }
+
+/// A bug in a task that nobody waits for: counted, and the lease of its question runs out.
+#[tokio::test(start_paused = true)]
+async fn a_panic_between_a_commit_and_its_outcome_is_counted_and_the_turn_is_made_up_for() {
+    let world = World::new(true);
+    let gm = world.instance("gm-1");
+    let game = world.running(&gm, "game-1", DAILY).await;
+    let _scheduler = gm.schedule();
+    world.engines.script([Next::Panics]);
+    let forced = gm.perform(&game, Event::Force).await.expect("a turn").expect("a record");
+    assert_eq!((forced.current_turn, forced.status()), (1, Status::Running));
+    assert_eq!(gm.metric(r#"gamemaster_panics_contained_total{place="operation"}"#), 1);
+    world.each_turn_once(&game).await;
+}
