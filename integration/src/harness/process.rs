@@ -5,9 +5,11 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 /// The binary of the service, built beside the tests.
 ///
@@ -67,7 +69,12 @@ impl PortBlock {
 pub struct Process {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
+    readers: Vec<JoinHandle<()>>,
 }
+
+/// How long the last lines of a process that has ended are waited for: somebody it started may hold
+/// the other end open.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 impl Process {
     /// Starts a program.
@@ -97,13 +104,14 @@ impl Process {
             .kill_on_drop(true)
             .spawn()?;
         let lines = Arc::new(Mutex::new(vec![]));
+        let mut readers = vec![];
         if let Some(stdout) = child.stdout.take() {
-            tokio::spawn(keep(stdout, Arc::clone(&lines)));
+            readers.push(tokio::spawn(keep(stdout, Arc::clone(&lines))));
         }
         if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(keep(stderr, Arc::clone(&lines)));
+            readers.push(tokio::spawn(keep(stderr, Arc::clone(&lines))));
         }
-        Ok(Self { child, lines })
+        Ok(Self { child, lines, readers })
     }
 
     /// Ends it with SIGKILL and waits until it is gone.
@@ -133,6 +141,14 @@ impl Process {
     /// Waits for it to end by itself.
     pub async fn wait(mut self) -> io::Result<(Option<i32>, Vec<String>)> {
         let status = self.child.wait().await?;
+        let read = async {
+            for reader in self.readers.drain(..) {
+                // A reader does not panic, and is never aborted.
+                let _ = reader.await;
+            }
+        };
+        // What is there by then is there.
+        let _ = tokio::time::timeout(LAST_LINES, read).await;
         Ok((status.code(), self.output()))
     }
 
