@@ -278,8 +278,9 @@ pub enum StartArg {
     End,
 }
 
-/// Taken as it is and judged later: the parser of the command line repeats what it refuses.
-fn secret(text: &str) -> Result<SecretString, Infallible> {
+/// A secret from a flag or a variable, taken as it is and judged later: the parser of the command line
+/// repeats what it refuses.
+pub fn secret(text: &str) -> Result<SecretString, Infallible> {
     Ok(text.into())
 }
 

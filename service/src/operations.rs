@@ -35,6 +35,9 @@ impl Api for App {
         request: RegisterRequest,
         asked: Asked,
     ) -> Result<Arc<Runtime>, ServiceError> {
+        if let Some(record) = self.driver.repeated(&game, asked.claim.as_ref()).await? {
+            return Ok(record);
+        }
         let schedule = self.schedule("turn_schedule", &request.turn_schedule)?;
         self.check_engine_address(&request).await?;
         // A deprecated version is good for a game whose start is under way; Lobby is told of the
@@ -90,6 +93,9 @@ impl Api for App {
         version: EngineVersion,
         asked: Asked,
     ) -> Result<Arc<Runtime>, ServiceError> {
+        if let Some(record) = self.driver.repeated(&game, asked.claim.as_ref()).await? {
+            return Ok(record);
+        }
         // A deprecated version is good to go back to.
         let row = self.version(&version).await?;
         let EngineVersionRow { version, image_ref, options, .. } = row;

@@ -449,6 +449,13 @@ async fn names_of_requests(world: &World) {
         world.expect(call.named("taken"), 409, "conflict").await;
     }
     world.expect(register("a", "http://127.0.0.1:1").named("taken"), 409, "conflict").await;
+    // The first answer, although what it was made of is gone.
+    world.expect(create("1.4.4"), 201, "").await;
+    let first = world.expect(patch("a", "1.4.4").named("patch-1"), 200, "").await;
+    world.expect(patch("a", "1.4.3"), 200, "").await;
+    world.expect(delete("1.4.4"), 204, "").await;
+    let again = world.expect(patch("a", "1.4.4").named("patch-1"), 200, "").await;
+    assert_eq!(again, first);
 }
 
 async fn the_store_is_away(world: &World) {

@@ -13,6 +13,7 @@ use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
+use service::config::secret;
 use service::ports::{Entropy, SystemEntropy};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -69,11 +70,6 @@ fn base(text: &str) -> Result<Url, String> {
         return Err("must be http://host:port, with nothing before or after it".into());
     }
     Ok(url)
-}
-
-/// Never fails: a refusal would quote the value.
-fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
-    Ok(text.to_owned().into())
 }
 
 fn key(text: &str) -> Result<String, String> {

@@ -3,6 +3,7 @@
 use clap::Args;
 use secrecy::SecretString;
 use serde_json::json;
+use service::config::secret;
 use service::postgres::{self, MigrateError, PostgresSettings, Report};
 
 use super::output::{self, Format, OutputArgs, plain};
@@ -18,10 +19,6 @@ pub(crate) struct MigrateArgs {
     postgres_url: SecretString,
     #[command(flatten)]
     output: OutputArgs,
-}
-
-fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
-    Ok(text.into())
 }
 
 /// `gamemaster migrate`.

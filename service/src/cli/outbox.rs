@@ -7,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use machine::{Channel, StreamId};
 use secrecy::SecretString;
 use serde_json::json;
+use service::config::secret;
 use service::embedded::{Embedded, OpenError};
 use service::ports::{Clock, Store, StoreError, SystemClock, SystemEntropy};
 use service::postgres::{Postgres, PostgresSettings};
@@ -41,10 +42,6 @@ struct StoreArgs {
     #[arg(long, env = "GAMEMASTER_POSTGRES_URL", value_name = "URL", hide_env_values = true,
           value_parser = secret, global = true)]
     postgres_url: Option<SecretString>,
-}
-
-fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
-    Ok(text.into())
 }
 
 enum Chosen {

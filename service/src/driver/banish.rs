@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use machine::{
     AuditEntry, AuditMark, BanishCall, GameId, OperationId, OperationKind, Outcome, RaceName,
-    Rejection,
 };
 
 use super::confirm::confirmed;
@@ -93,7 +92,9 @@ impl Driver {
                 Err(error) => return Err(Undecided::Failed(error.into())),
             }
         }
-        Err(Undecided::Refused(Rejection::Stale))
+        Err(Undecided::Failed(ServiceError::ServiceUnavailable(
+            "the name of the request changes hands faster than this could be decided".into(),
+        )))
     }
 
     async fn carry_banish_out(

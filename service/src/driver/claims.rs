@@ -20,6 +20,20 @@ impl Driver {
         }
     }
 
+    /// The answer to a request whose name was claimed before; `None`: nobody used the name. For
+    /// requests that are prepared with what may have changed since the first of the name.
+    pub async fn repeated(
+        &self,
+        game: &GameId,
+        claim: Option<&Claim>,
+    ) -> Result<Option<Arc<Runtime>>, ServiceError> {
+        let Some(claim) = claim else { return Ok(None) };
+        match self.parts.store.claim(&claim.key).await? {
+            Some(row) => self.answer_again(game, claim, &row).await,
+            None => Ok(None),
+        }
+    }
+
     /// What the first request under a name led to: waits for it where it is under way.
     pub(super) async fn answer_again(
         &self,

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 
 use super::connect;
 use super::error::OpenError;
+use crate::config::secret;
 
 /// The database, as flags and environment variables, to be flattened into a command's own.
 #[derive(Args, Clone, Debug)]
@@ -52,10 +53,6 @@ pub struct PostgresArgs {
     #[arg(long, env = "GAMEMASTER_POSTGRES_LOCK_TIMEOUT_MILLISECONDS", default_value_t = 2_000,
           value_parser = clap::value_parser!(u32).range(10..=60_000))]
     pub postgres_lock_timeout_milliseconds: u32,
-}
-
-fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
-    Ok(text.into())
 }
 
 /// What the store is told.

@@ -1,13 +1,12 @@
 //! Where Redis is and how long it may take, from the environment or as flags.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
 use clap::Args;
 use net::{RedisLimits, RedisUrl};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::config::BadSetting;
+use crate::config::{BadSetting, secret};
 
 const URL: &str = "GAMEMASTER_REDIS_URL";
 const KEY_PREFIX: &str = "GAMEMASTER_REDIS_KEY_PREFIX";
@@ -71,11 +70,6 @@ impl RedisArgs {
         };
         Ok(Some(RedisSettings { url, limits, key_prefix: prefix.clone() }))
     }
-}
-
-/// Taken as it is and judged later: the parser of the command line repeats what it refuses.
-fn secret(text: &str) -> Result<SecretString, Infallible> {
-    Ok(text.into())
 }
 
 fn seconds(n: u32) -> Duration {
