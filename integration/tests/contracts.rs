@@ -11,6 +11,8 @@
 
 #[path = "contracts/agreement.rs"]
 mod agreement;
+#[path = "contracts/examples.rs"]
+mod examples;
 #[path = "contracts/frozen.rs"]
 mod frozen;
 #[path = "contracts/internal.rs"]

@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use integration::harness::program;
+
 /// Everything `machine` may depend on, directly or not. No runtime, no I/O: a new name here needs a
 /// reason.
 const MACHINE_MAY_DEPEND_ON: &[&str] = &[
@@ -114,5 +116,69 @@ fn every_package_takes_the_workspace_lints() {
         let manifest = package["manifest_path"].as_str().expect("a path");
         let text = std::fs::read_to_string(manifest).expect("a manifest");
         assert!(text.contains("[lints]\nworkspace = true"), "{manifest}");
+    }
+}
+
+/// README and every page of the documentation, by name.
+fn pages() -> Vec<(String, String)> {
+    let mut paths = vec![root().join("README.md")];
+    let docs = std::fs::read_dir(root().join("docs")).expect("the documentation");
+    paths.extend(docs.map(|entry| entry.expect("a file").path()));
+    paths.sort();
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).expect("a page");
+        (path.file_name().expect("a name").to_string_lossy().into_owned(), text)
+    };
+    paths.into_iter().map(read).collect()
+}
+
+/// The words of a text that begin with `prefix` and go on with letters of `more`; what ends in an
+/// underscore stands for a group.
+fn words<'a>(text: &'a str, prefix: &str, more: impl Fn(char) -> bool) -> BTreeSet<&'a str> {
+    let ends = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+    let named = text.split(ends).filter(|word| {
+        word.strip_prefix(prefix).is_some_and(|rest| {
+            rest.chars().all(&more) && rest.contains(|c: char| c != '_') && !rest.ends_with('_')
+        })
+    });
+    named.collect()
+}
+
+#[test]
+fn every_setting_that_the_documentation_names_is_one() {
+    let mut known = String::new();
+    for args in [&["config", "-o", "env"][..], &["runtimes", "--help"]] {
+        let output = Command::new(program()).args(args).output().expect("the program runs");
+        assert!(output.status.success(), "{args:?}");
+        known += &String::from_utf8(output.stdout).expect("UTF-8");
+    }
+    let upper = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    let known = words(&known, "GAMEMASTER_", upper);
+    assert!(known.len() > 40, "the settings were read: {known:?}");
+    for (page, text) in pages() {
+        let named = words(&text, "GAMEMASTER_", upper);
+        let strangers: Vec<_> = named
+            .difference(&known)
+            .filter(|name| !name.starts_with("GAMEMASTER_TEST_"))
+            .collect();
+        assert!(strangers.is_empty(), "{page} names {strangers:?}");
+    }
+}
+
+#[test]
+fn every_metric_that_the_documentation_names_is_one() {
+    let lower = |c: char| c.is_ascii_lowercase() || c == '_';
+    let pages = pages();
+    let of = |name: &str| pages.iter().find(|(page, _)| page == name).map(|(_, text)| text);
+    // A test of the service holds this page against the metrics themselves.
+    let known = words(of("telemetry.md").expect("the page"), "gamemaster_", lower);
+    assert!(known.len() > 30, "the metrics were read: {known:?}");
+    for (page, text) in &pages {
+        let strangers: Vec<_> = words(text, "gamemaster_", lower)
+            .difference(&known)
+            .filter(|name| !known.iter().any(|k| name.strip_prefix(k) == Some("_bucket")))
+            .copied()
+            .collect();
+        assert!(strangers.is_empty(), "{page} names {strangers:?}");
     }
 }
