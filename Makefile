@@ -3,10 +3,12 @@
 CARGO ?= cargo
 RUN_ARGS ?=
 BENCH_ARGS ?=
+SOAK_ARGS ?=
+TWO_ARGS ?=
 
 MODEL = $(CARGO) run --release --quiet --package model --bin gm-model --
 
-.PHONY: model model-large explore help run test lint bench build clean
+.PHONY: model model-large explore help run test lint bench soak two build clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,6 +36,15 @@ explore: ## Open a world of the model in a browser (EXPLORE_ARGS="--config race 
 
 bench: ## Measure what the promises name: docs/benchmarks.md (BENCH_ARGS=--quick)
 	$(CARGO) bench --package integration --locked --no-fail-fast -- $(BENCH_ARGS)
+
+soak: ## Kill everything all the time for ten minutes, then audit: docs/soak.md (SOAK_ARGS="--minutes 2")
+	$(CARGO) build --locked --bins --package service --package peers --package integration
+	$(CARGO) run --quiet --locked --package integration --bin soak -- $(SOAK_ARGS)
+
+two: ## Two Game Masters, one of them killed every few seconds, and how late turns are (TWO_ARGS="--every 3")
+	$(CARGO) build --locked --bins --package service --package peers --package integration
+	$(CARGO) run --quiet --locked --package integration --bin soak -- --strikes gamemaster \
+	  --games 20 --turn-every 1 --guests 1 --minutes 2 --every 5 --tell 1 $(TWO_ARGS)
 
 build: ## Build everything for release
 	$(CARGO) build --release --workspace --locked

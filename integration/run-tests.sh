@@ -5,8 +5,12 @@ cd "$(dirname "$0")/.."
 ./integration/install-servers.sh
 # Built first and whole: the tests that run real processes need the binary beside them.
 cargo build --workspace --all-targets --locked
+# Servers that others run are left as they were found.
+if [ -n "${GAMEMASTER_TEST_POSTGRES_URL:-}${GAMEMASTER_TEST_REDIS_URL:-}" ]; then
+  trap 'cargo run --quiet --package integration --locked --bin sweep-servers' EXIT
+fi
 if cargo nextest --version >/dev/null 2>&1; then
-  exec cargo nextest run --workspace --locked --no-fail-fast "$@"
+  cargo nextest run --workspace --locked --no-fail-fast "$@"
 else
-  exec cargo test --workspace --locked --no-fail-fast "$@"
+  cargo test --workspace --locked --no-fail-fast "$@"
 fi

@@ -273,6 +273,32 @@ CREATE INDEX outbox_published ON gamemaster.outbox (channel, stream_ms, stream_s
 CREATE INDEX outbox_published_by_age ON gamemaster.outbox (published_at)
     WHERE published_at IS NOT NULL;
 
+-- ---------------------------------------------------------------------------- attendance, roles
+
+CREATE TABLE gamemaster.attendance (
+    instance    text COLLATE "C" PRIMARY KEY,
+    -- Which life of the process: drawn at its start.
+    boot        uuid NOT NULL,
+    -- The lives that are over, the latest first.
+    former      uuid[] NOT NULL DEFAULT '{}',
+    is_draining boolean NOT NULL,
+    expires_at  timestamptz NOT NULL
+) WITH (fillfactor = 50);
+COMMENT ON TABLE gamemaster.attendance IS
+    'The Game Masters on this database: each renews its row, by the clock of the database.';
+
+CREATE TABLE gamemaster.roles (
+    role       text COLLATE "C" PRIMARY KEY,
+    -- Grows with each change of the leader.
+    term       bigint NOT NULL DEFAULT 0,
+    instance   text COLLATE "C",
+    boot       uuid,
+    expires_at timestamptz,
+    CONSTRAINT a_leader_is_whole CHECK (num_nulls(instance, boot, expires_at) IN (0, 3))
+) WITH (fillfactor = 50);
+COMMENT ON TABLE gamemaster.roles IS 'What one process at a time does for all, and who does.';
+INSERT INTO gamemaster.roles (role) VALUES ('outbox_relay'), ('health_consumer');
+
 -- ---------------------------------------------------------------------------- commit_ids, claims
 
 CREATE TABLE gamemaster.commit_ids (
@@ -333,73 +359,22 @@ RETURNS boolean LANGUAGE sql STABLE AS $$
                       AND c.at >= p_at - interval '24 hours')
 $$;
 
--- The marks of a commit in the operation log. INVARIANT: opened once, closed once, in one game.
-CREATE FUNCTION gamemaster.mark(m jsonb, p_status text) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-    entry jsonb;
-    marked integer;
-BEGIN
-    IF jsonb_array_length(m->'audit') = 0 THEN
-        RAISE EXCEPTION 'a commit without an audit mark' USING ERRCODE = 'GM001';
-    END IF;
-    FOR entry IN SELECT * FROM jsonb_array_elements(m->'audit') LOOP
-        IF entry->>'mark' = 'closed' THEN
-            UPDATE gamemaster.operation_log
-               SET outcome = entry->>'outcome', error_code = entry->>'error_code',
-                   error_message = entry->>'error_message', status = p_status,
-                   finished_at = (m->>'at')::timestamptz
-             WHERE operation = (entry->>'operation')::uuid AND outcome IS NULL
-               AND game_id = m->>'game_id';
-            GET DIAGNOSTICS marked = ROW_COUNT;
-        ELSE
-            INSERT INTO gamemaster.operation_log (operation, game_id, kind, turn, tick, status,
-                race, source, request_id, outcome, error_code, error_message, started_at,
-                finished_at)
-            VALUES ((entry->>'operation')::uuid, m->>'game_id', entry->>'kind',
-                (entry->>'turn')::bigint, (entry->>'tick')::timestamptz, p_status, m->>'race',
-                m->>'source', m->>'request_id', entry->>'outcome', entry->>'error_code',
-                entry->>'error_message', (m->>'at')::timestamptz,
-                CASE WHEN entry->>'mark' = 'instant' THEN (m->>'at')::timestamptz END)
-            ON CONFLICT (operation) DO NOTHING;
-            GET DIAGNOSTICS marked = ROW_COUNT;
-        END IF;
-        IF marked <> 1 THEN
-            RAISE EXCEPTION 'operation % was % before or is not open in this game',
-                entry->>'operation', entry->>'mark' USING ERRCODE = 'GM001';
-        END IF;
-    END LOOP;
-END $$;
-
--- Gives the name of the request to the operation that the commit opens, and the record that the commit
--- leaves, where it leaves one, to the claims of the operations that it closes with success.
-CREATE FUNCTION gamemaster.settle_claims(m jsonb, p_record jsonb) RETURNS void
-LANGUAGE plpgsql AS $$
+-- Gives the name of a request to the operation that its commit opens.
+CREATE FUNCTION gamemaster.settle_claim(m jsonb) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     opened uuid;
-    closed uuid;
 BEGIN
-    IF m->'claim' <> 'null' THEN
-        SELECT (e->>'operation')::uuid INTO opened
-          FROM jsonb_array_elements(m->'audit') WITH ORDINALITY AS a (e, n)
-         WHERE e->>'mark' = 'opened' ORDER BY n LIMIT 1;
-        IF opened IS NULL THEN
-            RAISE EXCEPTION 'a claim for no operation' USING ERRCODE = 'GM001';
-        END IF;
-        IF NOT gamemaster.take_claim(m->'claim', opened, NULL, (m->>'at')::timestamptz) THEN
-            -- It was free a moment ago: somebody else's commit came in between. Done again, this
-            -- one finds it taken.
-            RAISE EXCEPTION 'the claim was taken meanwhile' USING ERRCODE = '40001';
-        END IF;
+    SELECT (e->>'operation')::uuid INTO opened
+      FROM jsonb_array_elements(m->'audit') WITH ORDINALITY AS a (e, n)
+     WHERE e->>'mark' = 'opened' ORDER BY n LIMIT 1;
+    IF opened IS NULL THEN
+        RAISE EXCEPTION 'a claim for no operation' USING ERRCODE = 'GM001';
     END IF;
-    IF p_record IS NULL THEN
-        RETURN;
+    IF NOT gamemaster.take_claim(m->'claim', opened, NULL, (m->>'at')::timestamptz) THEN
+        -- It was free a moment ago: somebody else's commit came in between. Done again, this
+        -- one finds it taken.
+        RAISE EXCEPTION 'the claim was taken meanwhile' USING ERRCODE = '40001';
     END IF;
-    FOR closed IN
-        SELECT (e->>'operation')::uuid FROM jsonb_array_elements(m->'audit') e
-         WHERE e->>'mark' = 'closed' AND e->>'outcome' = 'succeeded'
-    LOOP
-        UPDATE gamemaster.claims c SET record = p_record WHERE c.operation = closed;
-    END LOOP;
 END $$;
 
 -- Writes records that are there, all in one statement: to set up the table's constraints costs more
@@ -443,11 +418,74 @@ BEGIN
     END IF;
 END $$;
 
+-- Writes what commits that apply tell besides their records, for all of them in one statement for each
+-- table, as in write_records: their marks in the operation log, the record that each leaves, for the
+-- claims of the operations that it closes with success, and their messages. `statuses` are those of the
+-- records then. INVARIANT: an operation is opened once and closed once, in one game.
+CREATE FUNCTION gamemaster.write_tidings(members jsonb[], statuses text[]) RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+    marked integer;
+    closed integer;
+BEGIN
+    INSERT INTO gamemaster.operation_log (operation, game_id, kind, turn, tick, status, race, source,
+        request_id, outcome, error_code, error_message, started_at, finished_at)
+    SELECT (e->>'operation')::uuid, m->>'game_id', e->>'kind', (e->>'turn')::bigint,
+           (e->>'tick')::timestamptz, status, m->>'race', m->>'source', m->>'request_id',
+           e->>'outcome', e->>'error_code', e->>'error_message', (m->>'at')::timestamptz,
+           CASE WHEN e->>'mark' = 'instant' THEN (m->>'at')::timestamptz END
+      FROM unnest(members, statuses) WITH ORDINALITY AS a (m, status, i),
+           jsonb_array_elements(m->'audit') WITH ORDINALITY AS b (e, n)
+     WHERE e->>'mark' <> 'closed' ORDER BY i, n
+    ON CONFLICT (operation) DO NOTHING;
+    GET DIAGNOSTICS marked = ROW_COUNT;
+    UPDATE gamemaster.operation_log o
+       SET outcome = e->>'outcome', error_code = e->>'error_code',
+           error_message = e->>'error_message', status = a.status,
+           finished_at = (m->>'at')::timestamptz
+      FROM unnest(members, statuses) AS a (m, status), jsonb_array_elements(m->'audit') e
+     WHERE e->>'mark' = 'closed' AND o.operation = (e->>'operation')::uuid
+       AND o.outcome IS NULL AND o.game_id = m->>'game_id';
+    GET DIAGNOSTICS closed = ROW_COUNT;
+    IF marked + closed <> (SELECT sum(jsonb_array_length(m->'audit')) FROM unnest(members) m) THEN
+        RAISE EXCEPTION 'an operation was opened before, or is not open in this game'
+            USING ERRCODE = 'GM001';
+    END IF;
+    IF EXISTS (SELECT FROM unnest(members) m WHERE m->'audit' = '[]') THEN
+        RAISE EXCEPTION 'a commit without an audit mark' USING ERRCODE = 'GM001';
+    END IF;
+    UPDATE gamemaster.claims c SET record = m->'next'
+      FROM unnest(members) m, jsonb_array_elements(m->'audit') e
+     WHERE m->'next' <> 'null' AND e->>'mark' = 'closed' AND e->>'outcome' = 'succeeded'
+       AND c.operation = (e->>'operation')::uuid;
+    INSERT INTO gamemaster.outbox (channel, game_id, payload, committed_at)
+    SELECT e->>'channel', m->>'game_id', e->>'payload', (m->>'at')::timestamptz
+      FROM unnest(members) WITH ORDINALITY AS a (m, i),
+           jsonb_array_elements(m->'messages') WITH ORDINALITY AS b (e, n)
+     ORDER BY i, n;
+END $$;
+
+-- Both, where there is anything to write.
+CREATE FUNCTION gamemaster.write_all(
+    records gamemaster.runtime_records[], members jsonb[], statuses text[])
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF cardinality(records) > 0 THEN
+        PERFORM gamemaster.write_records(records);
+    END IF;
+    IF cardinality(members) > 0 THEN
+        PERFORM gamemaster.write_tidings(members, statuses);
+    END IF;
+END $$;
+
 -- One commit of a record. SUBTLE: its name is written first. A repeat that runs while the first try
 -- still does waits here, and then knows how that ended. A record that changes is not written here but
--- given back, to be written with those of the other members.
+-- given back, to be written with those of the other members; and so is what a commit tells that
+-- applies now: `applies_now` says so, and `status` what the record's is then.
 CREATE FUNCTION gamemaster.commit_record(
-    m jsonb, OUT answer text, OUT changed gamemaster.runtime_records)
+    m jsonb, OUT answer text, OUT changed gamemaster.runtime_records, OUT applies_now boolean,
+    OUT status text)
 LANGUAGE plpgsql AS $$
 DECLARE
     v_id uuid := (m->>'id')::uuid;
@@ -524,25 +562,24 @@ BEGIN
           FROM jsonb_array_elements(v_next->'roster') WITH ORDINALITY AS a (e, n);
     END IF;
 
-    PERFORM gamemaster.mark(m, r.status);
-    PERFORM gamemaster.settle_claims(m, v_next);
-    IF m->'messages' <> '[]' THEN
-        INSERT INTO gamemaster.outbox (channel, game_id, payload, committed_at)
-        SELECT e->>'channel', v_game, e->>'payload', v_at
-          FROM jsonb_array_elements(m->'messages') WITH ORDINALITY AS a (e, n) ORDER BY n;
+    IF m->'claim' <> 'null' THEN
+        PERFORM gamemaster.settle_claim(m);
     END IF;
     answer := 'applied';
+    applies_now := true;
+    status := r.status;
 END $$;
 
 -- A change of the operation log alone.
-CREATE FUNCTION gamemaster.commit_log(m jsonb) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    v_status text;
+CREATE FUNCTION gamemaster.commit_log(
+    m jsonb, OUT answer text, OUT applies_now boolean, OUT status text)
+LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO gamemaster.commit_ids (id, at)
     VALUES ((m->>'id')::uuid, (m->>'at')::timestamptz) ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
-        RETURN 'applied';
+        answer := 'applied';
+        RETURN;
     END IF;
     -- The operation's row is held, so that of two who close it one finds it closed.
     PERFORM FROM gamemaster.operation_log o
@@ -553,13 +590,16 @@ BEGIN
            AND gamemaster.is_claimed(m->'claim', (m->>'at')::timestamptz))
     THEN
         DELETE FROM gamemaster.commit_ids WHERE id = (m->>'id')::uuid;
-        RETURN 'conflict';
+        answer := 'conflict';
+        RETURN;
     END IF;
-    SELECT r.status INTO v_status
+    IF m->'claim' <> 'null' THEN
+        PERFORM gamemaster.settle_claim(m);
+    END IF;
+    SELECT r.status INTO status
       FROM gamemaster.runtime_records r WHERE r.game_id = m->>'game_id';
-    PERFORM gamemaster.mark(m, v_status);
-    PERFORM gamemaster.settle_claims(m, NULL);
-    RETURN 'applied';
+    answer := 'applied';
+    applies_now := true;
 END $$;
 
 -- Any number of commits, in the order given (by game, so that two batches never wait for each other
@@ -569,32 +609,39 @@ DECLARE
     m jsonb;
     done record;
     changed gamemaster.runtime_records;
-    -- Records that are changed and not written yet, and their games.
+    -- What is not written yet: records that change, and members that apply, with their games and the
+    -- status that each leaves.
     waiting gamemaster.runtime_records[] := '{}';
+    untold jsonb[] := '{}';
     games text[] := '{}';
+    statuses text[] := '{}';
 BEGIN
     FOR m IN SELECT * FROM jsonb_array_elements(members) LOOP
-        -- INVARIANT: whoever looks at a record finds what the members before have made of it.
+        -- INVARIANT: whoever looks at a game finds what the members before have made of it.
         IF m->>'game_id' = ANY (games) THEN
-            PERFORM gamemaster.write_records(waiting);
+            PERFORM gamemaster.write_all(waiting, untold, statuses);
             waiting := '{}';
+            untold := '{}';
             games := '{}';
+            statuses := '{}';
         END IF;
         IF m->'log' = 'true' THEN
-            RETURN NEXT gamemaster.commit_log(m);
+            done := gamemaster.commit_log(m);
         ELSE
-            SELECT * INTO done FROM gamemaster.commit_record(m);
+            done := gamemaster.commit_record(m);
             changed := done.changed;
             IF changed.game_id IS NOT NULL THEN
                 waiting := waiting || changed;
-                games := games || changed.game_id;
             END IF;
-            RETURN NEXT done.answer;
         END IF;
+        IF done.applies_now THEN
+            untold := untold || m;
+            games := games || (m->>'game_id');
+            statuses := statuses || done.status::text;
+        END IF;
+        RETURN NEXT done.answer;
     END LOOP;
-    IF games <> '{}' THEN
-        PERFORM gamemaster.write_records(waiting);
-    END IF;
+    PERFORM gamemaster.write_all(waiting, untold, statuses);
 END $$;
 
 -- A version as the ports know it.
@@ -672,25 +719,101 @@ BEGIN
     END IF;
 END $$;
 
+-- Says that a process is there, takes the roles that it wants and that are free, and answers who is
+-- there and what it leads. Whoever is displaced changes nothing. SUBTLE: clock_timestamp() and not
+-- now(), which is from before the wait for whoever holds a row.
+CREATE FUNCTION gamemaster.attend(
+    p_instance text, p_boot uuid, p_draining boolean, p_wants text[], p_ttl_ms bigint,
+    OUT alive text[], OUT held text[], OUT terms bigint[], OUT displaced boolean)
+LANGUAGE plpgsql AS $$
+DECLARE
+    ttl CONSTANT interval := p_ttl_ms * interval '1 millisecond';
+    one gamemaster.roles;
+BEGIN
+    INSERT INTO gamemaster.attendance AS a (instance, boot, is_draining, expires_at)
+    VALUES (p_instance, p_boot, p_draining, clock_timestamp() + ttl)
+    ON CONFLICT (instance) DO UPDATE
+       SET former = CASE WHEN a.boot = p_boot OR a.boot = ANY (a.former) THEN a.former
+                    ELSE (a.boot || a.former)[1:8] END,
+           boot = p_boot, is_draining = p_draining, expires_at = clock_timestamp() + ttl
+     WHERE p_boot <> ALL (a.former);
+    displaced := NOT FOUND;
+    DELETE FROM gamemaster.attendance o WHERE o.ctid = ANY (ARRAY(
+        SELECT a.ctid FROM gamemaster.attendance a
+         WHERE a.expires_at <= clock_timestamp() - interval '1 hour' FOR UPDATE SKIP LOCKED));
+    held := '{}';
+    terms := '{}';
+    -- One by one, so that two who take roles never wait for each other in a circle.
+    FOR one IN SELECT * FROM gamemaster.roles r WHERE NOT displaced ORDER BY r.role LOOP
+        IF one.role <> ALL (p_wants) THEN
+            UPDATE gamemaster.roles r SET instance = NULL, boot = NULL, expires_at = NULL
+             WHERE r.role = one.role AND r.boot = p_boot;
+            CONTINUE;
+        END IF;
+        UPDATE gamemaster.roles r
+           SET term = r.term + CASE WHEN r.boot = p_boot THEN 0 ELSE 1 END,
+               instance = p_instance, boot = p_boot, expires_at = clock_timestamp() + ttl
+         WHERE r.role = one.role
+           AND (r.boot IS NULL OR r.instance = p_instance OR r.expires_at <= clock_timestamp())
+        RETURNING r.* INTO one;
+        IF FOUND THEN
+            held := held || one.role;
+            terms := terms || one.term;
+        END IF;
+    END LOOP;
+    SELECT coalesce(array_agg(a.instance ORDER BY a.instance), '{}') INTO alive
+      FROM gamemaster.attendance a
+     WHERE a.expires_at > clock_timestamp() AND NOT a.is_draining;
+END $$;
+
+-- Gives up what a process has; a later call of the same life finds itself displaced.
+CREATE FUNCTION gamemaster.leave(p_instance text, p_boot uuid) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_role text;
+BEGIN
+    UPDATE gamemaster.attendance a
+       SET former = CASE WHEN a.boot = ANY (a.former) THEN a.former
+                    ELSE (a.boot || a.former)[1:8] END,
+           expires_at = clock_timestamp()
+     WHERE a.instance = p_instance AND a.boot = p_boot;
+    FOR v_role IN SELECT r.role FROM gamemaster.roles r ORDER BY r.role LOOP
+        UPDATE gamemaster.roles r SET instance = NULL, boot = NULL, expires_at = NULL
+         WHERE r.role = v_role AND r.boot = p_boot;
+    END LOOP;
+END $$;
+
+-- Whether a term is the current one of a role.
+CREATE FUNCTION gamemaster.is_term(p_role text, p_term bigint) RETURNS boolean LANGUAGE sql AS $$
+    SELECT EXISTS (SELECT FROM gamemaster.roles WHERE role = p_role AND term = p_term)
+$$;
+
 -- Gives the oldest unpublished messages of a channel a place and a stream id, where they have none; a
 -- place also to what was committed between them for other channels, so that places grow over all.
 -- INVARIANT: ids grow with places, and none is given twice, not even one that was taken back.
+-- One row without a place, and nothing done, where the term is not the relay's current one.
 CREATE FUNCTION gamemaster.outbox_assign(
-    p_channel text, floor_ms numeric, floor_seq numeric, present_ms numeric, p_limit bigint)
+    p_term bigint, p_channel text, floor_ms numeric, floor_seq numeric, present_ms numeric,
+    p_limit bigint)
 RETURNS SETOF gamemaster.outbox LANGUAGE plpgsql
 SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     base CONSTANT numeric := 18446744073709551616;
-    -- A stream id as one number: the one after it is one more, carry and all.
+    -- Stream ids as one number each: the one after is one more, carry and all.
     highest numeric;
-    message gamemaster.outbox;
+    first numeric;
     newest bigint;
+    nothing gamemaster.outbox;
 BEGIN
     -- All of them, and in one order: a place is drawn by one at a time.
     PERFORM FROM gamemaster.outbox_channels ORDER BY channel FOR NO KEY UPDATE;
+    IF NOT gamemaster.is_term('outbox_relay', p_term) THEN
+        RETURN NEXT nothing;
+        RETURN;
+    END IF;
     SELECT greatest(c.highest_ms * base + c.highest_seq, floor_ms * base + floor_seq)
       INTO STRICT highest
       FROM gamemaster.outbox_channels c WHERE c.channel = p_channel;
+    first := greatest(highest + 1, present_ms * base);
     SELECT max(o.id) INTO newest FROM (
         SELECT id, place FROM gamemaster.outbox
          WHERE channel = p_channel AND published_at IS NULL
@@ -705,45 +828,72 @@ BEGIN
          WHERE o.id = n.id;
     END IF;
     -- What was committed since the look above has no place yet, and waits for the next call.
-    FOR message IN
+    WITH fresh AS (
+        SELECT o.id, row_number() OVER (ORDER BY o.place, o.id) - 1 AS n FROM (
+            SELECT id, place, stream_ms FROM gamemaster.outbox
+             WHERE channel = p_channel AND published_at IS NULL AND place IS NOT NULL
+             ORDER BY place, id LIMIT p_limit) o
+         WHERE o.stream_ms IS NULL
+    ), given AS (
+        UPDATE gamemaster.outbox o
+           SET stream_ms = div(first + f.n, base), stream_seq = mod(first + f.n, base)
+          FROM fresh f WHERE o.id = f.id
+        RETURNING f.n
+    )
+    SELECT first + max(n) INTO highest FROM given;
+    IF highest IS NOT NULL THEN
+        UPDATE gamemaster.outbox_channels c
+           SET highest_ms = div(highest, base), highest_seq = mod(highest, base)
+         WHERE c.channel = p_channel;
+    END IF;
+    RETURN QUERY
         SELECT * FROM gamemaster.outbox o
          WHERE o.channel = p_channel AND o.published_at IS NULL AND o.place IS NOT NULL
-         ORDER BY o.place, o.id LIMIT p_limit
-    LOOP
-        IF message.stream_ms IS NULL THEN
-            highest := greatest(highest + 1, present_ms * base);
-            message.stream_ms := div(highest, base);
-            message.stream_seq := mod(highest, base);
-            UPDATE gamemaster.outbox o
-               SET stream_ms = message.stream_ms, stream_seq = message.stream_seq
-             WHERE o.id = message.id;
-            UPDATE gamemaster.outbox_channels c
-               SET highest_ms = message.stream_ms, highest_seq = message.stream_seq
-             WHERE c.channel = p_channel;
-        END IF;
-        RETURN NEXT message;
-    END LOOP;
+         ORDER BY o.place, o.id LIMIT p_limit;
 END $$;
 
-CREATE FUNCTION gamemaster.outbox_unassign(p_channel text) RETURNS void LANGUAGE plpgsql AS $$
+-- Takes the rows of the channels before those of messages, as all that changes messages which are there
+-- does: no two of them wait for each other in a circle, in whatever order each finds its rows.
+CREATE FUNCTION gamemaster.outbox_published(places bigint[], p_at timestamptz) RETURNS void
+LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
+BEGIN
+    PERFORM FROM gamemaster.outbox_channels ORDER BY channel FOR NO KEY UPDATE;
+    UPDATE gamemaster.outbox SET published_at = p_at
+     WHERE place = ANY (places) AND published_at IS NULL;
+END $$;
+
+-- Takes the ids of what waits back. Takes the channel's row.
+CREATE FUNCTION gamemaster.outbox_take_back(p_channel text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM FROM gamemaster.outbox_channels c WHERE c.channel = p_channel FOR NO KEY UPDATE;
     UPDATE gamemaster.outbox o SET stream_ms = NULL, stream_seq = NULL
      WHERE o.channel = p_channel AND o.published_at IS NULL AND o.stream_ms IS NOT NULL;
 END $$;
 
+-- The same for a relay: false, and nothing done, where its term is not the current one.
+CREATE FUNCTION gamemaster.outbox_unassign(p_term bigint, p_channel text)
+RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM gamemaster.outbox_channels c WHERE c.channel = p_channel FOR NO KEY UPDATE;
+    IF NOT gamemaster.is_term('outbox_relay', p_term) THEN
+        RETURN false;
+    END IF;
+    PERFORM gamemaster.outbox_take_back(p_channel);
+    RETURN true;
+END $$;
+
 -- Takes up to a thousand messages back into the queue, of those published under ids above one and up to
 -- another: what is published meanwhile under a new id is not taken back again. SUBTLE: those that wait
 -- lose their ids, or ids would not grow with places any more; none of them is given again. Locked one
--- by one: what is being pruned is waited for and passed over, and does not count as the end.
+-- by one: what is being pruned is waited for and passed over, and does not count as the end. Pruning
+-- itself waits for nobody.
 CREATE FUNCTION gamemaster.outbox_replay(
     p_channel text, after_ms numeric, after_seq numeric, upto_ms numeric, upto_seq numeric)
 RETURNS bigint LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     replayed bigint;
 BEGIN
-    -- Takes the channel's row.
-    PERFORM gamemaster.outbox_unassign(p_channel);
+    PERFORM gamemaster.outbox_take_back(p_channel);
     UPDATE gamemaster.outbox o SET stream_ms = NULL, stream_seq = NULL, published_at = NULL
      WHERE o.ctid = ANY (ARRAY(
         SELECT p.ctid FROM gamemaster.outbox p

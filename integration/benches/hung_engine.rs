@@ -23,6 +23,7 @@ use peers::engine::{Misbehaviour, Operation, Plan};
 use serde_json::json;
 use support::args::{Common, Found};
 use support::figures::{Latencies, Spread, Summary, ratio};
+use support::ground::Ground;
 use support::progress;
 use support::stage::{Cores, NEVER, Stage, commands, force, register};
 use support::wire::{Beat, Connection, Wire};
@@ -84,7 +85,7 @@ struct Phase {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let stage = Stage::new(Cores::Any);
-    let gm = stage.game_master(None, |settings| {
+    let gm = stage.game_master(Ground::Memory, |settings| {
         settings.engine_limits.player = CALL;
         settings.engine_limits.turn = CALL;
     });

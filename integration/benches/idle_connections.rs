@@ -16,6 +16,7 @@ use peers::engine::Plan;
 use serde_json::json;
 use support::args::{Common, Found, descriptors};
 use support::figures::{Latencies, Summary};
+use support::ground::Ground;
 use support::progress;
 use support::stage::{Cores, NEVER, Stage, commands, healthz, register};
 use support::wire::{Beat, Connection, Wire};
@@ -88,8 +89,8 @@ fn main() -> ExitCode {
     }
     let (rounds, calm, crowded) = if cli.common.quick { (1, 1, 2) } else { (cli.rounds, 5, 15) };
     let stage = Stage::new(Cores::Any);
-    let gm = stage.game_master(None, |_| {});
-    let narrow = stage.game_master(None, |settings| {
+    let gm = stage.game_master(Ground::Memory, |_| {});
+    let narrow = stage.game_master(Ground::Memory, |settings| {
         settings.http.max_in_flight = PLACES;
         settings.http.max_in_flight_per_game = PLACES;
     });

@@ -4,9 +4,9 @@ mod audit;
 mod client;
 mod process;
 
-pub use audit::{Audit, audit_streams};
+pub use audit::{Audit, audit_streams, everything};
 pub use client::Client;
-pub use process::{PortBlock, Process, program};
+pub use process::{PortBlock, Process, neighbour_program, program};
 
 use std::time::Duration;
 

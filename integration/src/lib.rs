@@ -2,5 +2,8 @@
 
 pub mod contracts;
 pub mod harness;
+pub mod proxy;
 pub mod redis_server;
 pub mod servers;
+pub mod soak;
+pub mod world;

@@ -3,21 +3,22 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
+use net::{RedisLimits, RedisLink, TokioNet};
+use redis::Cmd;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::harness::{PortBlock, until};
+use crate::servers::discovery::{Found, Kind};
+use crate::servers::names;
 
-/// A Redis that somebody else runs, as `redis://[:password@]host:port[/db]`. Tests that may use it
-/// write under names of their own and remove nothing.
-pub const TEST_URL: &str = "GAMEMASTER_TEST_REDIS_URL";
 /// The password of a private server that has one.
 pub const PASSWORD: &str = "open%20sesame";
 /// How long one of [`RedisServer::command`] may take.
@@ -46,26 +47,62 @@ pub struct RedisServer {
 /// What a server had on its disk at some time.
 pub struct DataCopy(TempDir);
 
-/// The URL of a Redis that tests of the protocol may use, and the private server it belongs to
-/// where nobody has named another one.
+/// How far a server had written at some time.
+pub struct Mark {
+    file: PathBuf,
+    bytes: u64,
+}
+
+/// The URL of a Redis that tests may use which do not trouble it and keep to keys that begin with
+/// [`own_prefix`]; and the private server it belongs to, where it does not belong to others too.
+///
+/// # Panics
+/// Where there is none.
+#[expect(clippy::panic, reason = "a test cannot go on without it")]
 pub async fn any() -> (String, Option<RedisServer>) {
-    match std::env::var(TEST_URL) {
-        Ok(url) if !url.is_empty() => (url, None),
-        Ok(_) | Err(_) => {
+    match Kind::Redis.find().await {
+        Ok(Found::Shared(url)) => {
+            sweep(&url).await;
+            (url, None)
+        }
+        Ok(Found::Installed(_)) => {
             let server = RedisServer::start(Durability::No).await;
             (server.url(), Some(server))
         }
+        Err(missing) => panic!("{missing}"),
     }
 }
 
 /// A prefix of keys that nobody else uses.
 pub fn own_prefix() -> String {
-    static USED: AtomicU64 = AtomicU64::new(0);
-    let n = USED.fetch_add(1, Ordering::Relaxed);
-    // The start of a process tells it from an earlier one of the same number.
-    let started = fs::metadata("/proc/self").and_then(|data| data.modified()).ok();
-    let started = started.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
-    format!("t{}-{}-{n}:", started.unwrap_or_default().as_millis(), std::process::id())
+    format!("{}:", names::fresh())
+}
+
+/// Removes the keys that processes which are gone have left on a server that outlives them.
+///
+/// # Panics
+/// Where the server does not let us.
+#[expect(clippy::expect_used, reason = "a test cannot go on without it")]
+pub async fn sweep(url: &str) {
+    let url = url.parse().expect("a URL of Redis");
+    let link = RedisLink::new(Arc::new(TokioNet), url, RedisLimits::default());
+    let mut cursor = "0".to_owned();
+    loop {
+        let mut scan = Cmd::new();
+        scan.arg("SCAN").arg(&cursor).arg("MATCH").arg(format!("{}*", names::prefix()));
+        let answer = link.ask(scan.arg("COUNT").arg(1_000)).await.expect("the keys");
+        let (next, keys): (String, Vec<String>) =
+            redis::from_redis_value(answer).expect("a cursor and keys");
+        for key in keys {
+            if key.split(':').next().is_some_and(names::is_left_behind) {
+                link.ask(Cmd::new().arg("UNLINK").arg(&key)).await.expect("an old key goes");
+            }
+        }
+        if next == "0" {
+            return;
+        }
+        cursor = next;
+    }
 }
 
 impl RedisServer {
@@ -116,8 +153,9 @@ impl RedisServer {
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.spawn(&["redis-server"]),
             other => other,
         };
-        let child = spawned.unwrap_or_else(|error| {
-            panic!("no redis-server ({error}): install the package redis-server or set {TEST_URL}")
+        let child = spawned.unwrap_or_else(|error| match Kind::Redis.installed() {
+            Err(missing) => panic!("{missing}; to be troubled, it must be installed"),
+            Ok(program) => panic!("{}: {error}", program.display()),
         });
         let child = self.child.insert(child);
         let (address, password) = (self.port.first(), self.password);
@@ -210,6 +248,26 @@ impl RedisServer {
         self.start_again().await;
     }
 
+    /// How far it has written now; `None` where it writes nothing, or begins a file at this moment.
+    pub fn mark(&self) -> Option<Mark> {
+        let files = fs::read_dir(self.dir.path().join("appendonlydir")).ok()?.flatten();
+        let increments = files.filter(|file| file.file_name().to_string_lossy().contains(".incr."));
+        let file = increments.max_by_key(|file| file.metadata().and_then(|m| m.modified()).ok())?;
+        Some(Mark { file: file.path(), bytes: file.metadata().ok()?.len() })
+    }
+
+    /// Kills it and starts it with what it had written by then; answers how many bytes that cost.
+    /// None, where it has begun another file since.
+    pub async fn lose_since(&mut self, mark: &Mark) -> io::Result<u64> {
+        self.kill();
+        let written = fs::metadata(&mark.file).map_or(0, |file| file.len());
+        if written > mark.bytes {
+            fs::File::options().write(true).open(&mark.file)?.set_len(mark.bytes)?;
+        }
+        self.start_again().await;
+        Ok(written.saturating_sub(mark.bytes))
+    }
+
     /// Removes everything it holds.
     #[expect(clippy::expect_used, reason = "a test cannot go on without it")]
     pub async fn flush_all(&self) {
@@ -278,4 +336,24 @@ fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As tests leave it that are killed.
+    #[tokio::test]
+    async fn what_dead_processes_left_on_a_named_server_goes_and_nothing_else() {
+        let server = RedisServer::start(Durability::No).await;
+        let dead = format!("{}4294967295_0_0:stream", names::prefix());
+        let ours = format!("{}stream", own_prefix());
+        for key in [&dead, &ours, "precious"] {
+            assert_eq!(server.command(&["SET", key, "x"]).await.expect("an answer"), "+OK");
+        }
+        sweep(&server.url()).await;
+        for (key, left) in [(dead.as_str(), ":0"), (&ours, ":1"), ("precious", ":1")] {
+            assert_eq!(server.command(&["EXISTS", key]).await.expect("an answer"), left, "{key}");
+        }
+    }
 }

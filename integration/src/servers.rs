@@ -1,11 +1,14 @@
-//! Real servers for the tests: taken from the environment where it names one, otherwise started
-//! from what is installed. Nothing is ever downloaded.
+//! Real servers for the tests: taken from the environment where it names one, from Docker where that
+//! is built in and answers, otherwise started from what is installed ([`discovery`] decides).
 //!
 //! A server that is started here is private to the test process: its own directory, a free port on
 //! loopback, an unprivileged user where the tests run as root. It ends with the process, however
 //! that ends (`PR_SET_PDEATHSIG`), and its directory is removed by the next one that starts.
 
 mod directory;
+pub(crate) mod discovery;
+mod docker;
+pub(crate) mod names;
 mod postgres;
 
 pub use postgres::{Durability, PostgresServer};
@@ -13,7 +16,22 @@ pub use postgres::{Durability, PostgresServer};
 use std::io;
 use std::path::PathBuf;
 use std::process::{Child, Command};
-use std::sync::mpsc;
+use std::sync::{LazyLock, mpsc};
+
+use discovery::{Found, Kind};
+
+/// Removes what test processes that are gone have left on the servers that outlive them.
+///
+/// # Panics
+/// Where such a server does not let us.
+pub async fn sweep() {
+    if let Ok(Found::Shared(url)) = Kind::Postgres.find().await {
+        PostgresServer::named(&url).sweep().await;
+    }
+    if let Ok(Found::Shared(url)) = Kind::Redis.find().await {
+        crate::redis_server::sweep(&url).await;
+    }
+}
 
 /// Where a program is: in `PATH`, or in one of the places given.
 fn find_program(name: &str, places: &[PathBuf]) -> Option<PathBuf> {
@@ -80,15 +98,23 @@ fn id(what: &str, name: Option<&str>) -> io::Result<u32> {
     text.parse().map_err(|_| io::Error::other("no such user"))
 }
 
+/// A process to be started, and where to say what came of it.
+type Birth = (Command, mpsc::SyncSender<io::Result<Child>>);
+
 /// Starts a process from a thread that never ends, so that what is bound to the thread is bound to
 /// this process: the thread of a test is gone while others of its process still run.
-fn spawn_for_life(mut command: Command) -> io::Result<Child> {
-    let (sender, receiver) = mpsc::sync_channel(1);
-    std::thread::spawn(move || {
-        let _ = sender.send(command.spawn());
-        loop {
-            std::thread::park();
-        }
+pub(crate) fn spawn_for_life(command: Command) -> io::Result<Child> {
+    static PARENT: LazyLock<mpsc::SyncSender<Birth>> = LazyLock::new(|| {
+        let (births, asked) = mpsc::sync_channel::<Birth>(0);
+        std::thread::spawn(move || {
+            for (mut command, born) in asked {
+                // Who does not wait any more does not want to know.
+                let _ = born.send(command.spawn());
+            }
+        });
+        births
     });
-    receiver.recv().map_err(io::Error::other)?
+    let (born, child) = mpsc::sync_channel(1);
+    PARENT.send((command, born)).map_err(io::Error::other)?;
+    child.recv().map_err(io::Error::other)?
 }

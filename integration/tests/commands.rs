@@ -70,6 +70,7 @@ impl Rig {
         let store = Arc::new(Embedded::in_memory(Arc::new(SystemClock)));
         let seams = Seams {
             net: Arc::new(TokioNet),
+            feed: Arc::new(store.feed()),
             store: store.clone(),
             streams: store,
             clock: Arc::new(SystemClock),

@@ -14,10 +14,14 @@ mod bench;
 mod conformance;
 #[path = "postgres/doubt.rs"]
 mod doubt;
+#[path = "postgres/feed.rs"]
+mod feed;
 #[path = "postgres/migrations.rs"]
 mod migrations;
 #[path = "postgres/names.rs"]
 mod names;
+#[path = "postgres/outbox.rs"]
+mod outbox;
 #[path = "postgres/schema.rs"]
 mod schema;
 #[path = "postgres/serve.rs"]

@@ -157,10 +157,8 @@ fn every_setting_that_the_documentation_names_is_one() {
     assert!(known.len() > 40, "the settings were read: {known:?}");
     for (page, text) in pages() {
         let named = words(&text, "GAMEMASTER_", upper);
-        let strangers: Vec<_> = named
-            .difference(&known)
-            .filter(|name| !name.starts_with("GAMEMASTER_TEST_"))
-            .collect();
+        let strangers: Vec<_> =
+            named.difference(&known).filter(|name| !name.starts_with("GAMEMASTER_TEST_")).collect();
         assert!(strangers.is_empty(), "{page} names {strangers:?}");
     }
 }

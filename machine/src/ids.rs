@@ -285,6 +285,15 @@ impl StreamId {
             None => Self { ms: self.ms.saturating_add(1), seq: 0 },
         }
     }
+
+    /// The greatest id below this one; `ZERO` below itself.
+    pub fn predecessor(self) -> Self {
+        match (self.ms, self.seq.checked_sub(1)) {
+            (ms, Some(seq)) => Self { ms, seq },
+            (0, None) => Self::ZERO,
+            (ms, None) => Self { ms: ms - 1, seq: u64::MAX },
+        }
+    }
 }
 
 impl fmt::Display for StreamId {
@@ -381,6 +390,11 @@ mod tests {
         assert!(id("9-1") < id("10-0") && id("10-2") < id("10-10"));
         assert_eq!(id("7-3").successor(), id("7-4"));
         assert_eq!(StreamId { ms: 1, seq: u64::MAX }.successor(), id("2-0"));
+        for at in [id("7-3"), id("2-0"), StreamId { ms: u64::MAX, seq: 0 }, id("0-0")] {
+            assert_eq!(at.successor().predecessor(), at);
+        }
+        assert_eq!(id("2-0").predecessor().successor(), id("2-0"));
+        assert_eq!(StreamId::ZERO.predecessor(), StreamId::ZERO);
         for bad in ["", "1", "1-", "-1", "+1-2", "1-2-3", "a-b"] {
             assert!(bad.parse::<StreamId>().is_err(), "{bad}");
         }

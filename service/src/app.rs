@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use machine::record::{Lease, PendingState};
-use machine::{Event, Ticket};
+use machine::{Event, InstanceId, Ticket};
 use net::{ClientLimits, HttpClient, Net};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -18,23 +18,32 @@ use crate::clients::{HttpEngine, HttpLobby, HttpRtm};
 use crate::config::Settings;
 use crate::driver::{Driver, Parts};
 use crate::effects::Effects;
+use crate::fleet::Fleet;
 use crate::http;
 use crate::membership::Memberships;
-use crate::ports::{Clock, EngineApi, Entropy, Store, Streams};
+use crate::ports::{
+    Clock, EngineApi, Entropy, Feed, Presence, Role, Store, StoreError, Streams, Term,
+};
 use crate::telemetry::Telemetry;
 use crate::telemetry::labels::Place;
 use crate::timers::TimerQueue;
 use crate::turns::Turns;
 pub use crate::workers::WorkerPanicked;
-use crate::workers::{HealthConsumer, Relay, Scheduler, Supervisor, Sweep};
+use crate::workers::{Attendance, FeedWorker, HealthConsumer, Relay, Scheduler, Supervisor, Sweep};
 
 /// How many records left by a predecessor are looked up at a time.
 const RECOVERY_BATCH: usize = 1000;
+/// How long the store may be away at the start before the process gives up.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+/// Between two tries.
+const START_PAUSE: Duration = Duration::from_secs(1);
 /// The relay's time to publish what the last operations left, once they have ended.
 const RELAY_GRACE: Duration = Duration::from_secs(2);
 
 /// How much longer than its call a banish may be open before it is taken for abandoned.
 const BANISH_MARGIN: TimeDelta = TimeDelta::seconds(30);
+/// How long the store may take to say who else is there before the workers begin without.
+const BEGIN_PATIENCE: Duration = Duration::from_secs(1);
 /// Between two tries to listen again.
 const BIND_PAUSE: Duration = Duration::from_secs(1);
 
@@ -45,6 +54,7 @@ pub struct Seams {
     pub net: Arc<dyn Net>,
     pub store: Arc<dyn Store>,
     pub streams: Arc<dyn Streams>,
+    pub feed: Arc<dyn Feed>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
 }
@@ -56,12 +66,14 @@ pub struct App {
     pub net: Arc<dyn Net>,
     pub store: Arc<dyn Store>,
     pub streams: Arc<dyn Streams>,
+    pub feed: Arc<dyn Feed>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub engine: Arc<dyn EngineApi>,
     pub driver: Arc<Driver>,
     pub board: Arc<Board>,
-    pub memberships: Memberships,
+    pub memberships: Arc<Memberships>,
+    pub fleet: Arc<Fleet>,
     pub tasks: TaskTracker,
     /// Set once the process is to end.
     pub stopping: CancellationToken,
@@ -72,7 +84,7 @@ pub struct App {
 pub enum StartError {
     /// The store is not there.
     #[error("the store is not ready: {0}")]
-    Store(#[from] crate::ports::StoreError),
+    Store(#[from] StoreError),
     /// The address is taken, or not ours.
     #[error("cannot listen on {address}: {error}")]
     Listen {
@@ -81,6 +93,19 @@ pub enum StartError {
         /// What the system says.
         error: std::io::Error,
     },
+}
+
+/// Why Game Master ended without being told to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    /// A bug.
+    #[error(transparent)]
+    Panicked(#[from] WorkerPanicked),
+    /// A later process has its name.
+    #[error(
+        "another process runs under the name {0}; names must be unique: set GAMEMASTER_INSTANCE"
+    )]
+    Displaced(InstanceId),
 }
 
 /// A Game Master that listens but does not serve yet.
@@ -96,10 +121,9 @@ pub async fn bind(
     seams: Seams,
     stopping: CancellationToken,
 ) -> Result<Bound, StartError> {
-    let Seams { net, store, streams, clock, entropy } = seams;
+    let Seams { net, store, streams, feed, clock, entropy } = seams;
     let (tick, draw) = (Arc::clone(&clock), Arc::clone(&entropy));
     let telemetry = Telemetry::start(&settings.telemetry, &net, tick, draw);
-    store.ready().await?;
     let engine_client = HttpClient::new(
         Arc::clone(&net),
         client_limits(&settings, settings.engine_limits.turn),
@@ -131,22 +155,25 @@ pub async fn bind(
     let memberships =
         Memberships::new(lobby, settings.membership_capacity, settings.membership_ttl)
             .counted(metrics);
+    let fleet = Fleet::alone(settings.instance.clone());
     let address = settings.listen;
     let app = Arc::new(App {
         settings,
         net,
         store,
         streams,
+        feed,
         clock,
         entropy,
         engine,
         driver,
         board,
-        memberships,
+        memberships: Arc::new(memberships),
+        fleet,
         tasks,
         stopping,
     });
-    app.take_up_the_predecessors_work().await?;
+    app.until_taken_up().await?;
     let listener =
         app.net.bind(address).await.map_err(|error| StartError::Listen { address, error })?;
     Ok(Bound { app, timers, listener })
@@ -162,9 +189,26 @@ fn client_limits(settings: &Settings, total: Duration) -> ClientLimits {
 }
 
 impl App {
+    /// Waits for a store that is away, for a while: it may be starting as well, or go away again at
+    /// any moment of our start. All of it can be done again.
+    async fn until_taken_up(&self) -> Result<(), StartError> {
+        let patience = tokio::time::Instant::now() + START_PATIENCE;
+        loop {
+            let Err(error) = self.take_up_the_predecessors_work().await else { return Ok(()) };
+            if self.stopping.is_cancelled() || tokio::time::Instant::now() >= patience {
+                return Err(error.into());
+            }
+            tracing::warn!(%error, "waiting for the store");
+            let pause = tokio::time::sleep(START_PAUSE);
+            // Stopped meanwhile, it is tried once more, for an answer.
+            self.stopping.run_until_cancelled(pause).await;
+        }
+    }
+
     /// What the process of this name that ran before had under way is known to be abandoned: it is
     /// fenced off at once, instead of when its leases run out.
-    async fn take_up_the_predecessors_work(&self) -> Result<(), StartError> {
+    async fn take_up_the_predecessors_work(&self) -> Result<(), StoreError> {
+        self.store.ready().await?;
         let mut left = self.store.leased_to(&self.settings.instance, RECOVERY_BATCH).await?;
         left.sort();
         for game in left {
@@ -209,20 +253,29 @@ impl Bound {
     ///
     /// ```text
     ///   stopping ─▶ not ready, new requests refused; clock and consumer end
-    ///            ─▶ what runs ends ─▶ the listener ends ─▶ the outbox is emptied
+    ///            ─▶ what runs ends ─▶ the listener ends ─▶ the outbox is emptied ─▶ others lead
     /// ```
     ///
     /// The listener stays until then, so that whoever asks is told that this process is on its way
     /// out instead of finding nobody.
     ///
     /// A worker that panics is started again; panics that do not stop end the service the same
-    /// way, with an error.
-    pub async fn run(self) -> Result<(), WorkerPanicked> {
+    /// way, with an error. So does another process that takes this one's name.
+    pub async fn run(self) -> Result<(), RunError> {
         let Self { app, timers, listener } = self;
         let stopping = app.stopping.clone();
         let telemetry = app.driver.telemetry().clone();
         let supervisor = Supervisor::new(Arc::clone(&app.driver), stopping.clone());
         let (unheard, drained) = (CancellationToken::new(), CancellationToken::new());
+        let gone = CancellationToken::new();
+        let attendance = app.attendance();
+        tokio::select! {
+            biased;
+            () = attendance.begin() => {}
+            () = tokio::time::sleep(BEGIN_PATIENCE) => {}
+        }
+        let attendance = spawn_attendance(&supervisor, attendance, gone.clone());
+        let feed = app.spawn_feed(&supervisor, gone.clone());
         let server = app.spawn_listener(&supervisor, listener, unheard.clone());
         let workers = app.spawn_workers(&supervisor, timers);
         let relay = app.spawn_relay(&supervisor, drained.clone());
@@ -253,12 +306,27 @@ impl Bound {
             Ok(relay) => fell = fell.or(relay),
             Err(_) => tracing::warn!("the outbox is left to the next process"),
         }
+        gone.cancel();
+        for worker in [attendance, feed] {
+            fell = fell.or(fallen(worker).await);
+        }
         telemetry.flush().await;
-        fell.map_or(Ok(()), Err)
+        if app.fleet.is_displaced() {
+            return Err(RunError::Displaced(app.settings.instance.clone()));
+        }
+        fell.map_or(Ok(()), |fell| Err(fell.into()))
     }
 }
 
 type Worker = JoinHandle<Result<(), WorkerPanicked>>;
+
+fn spawn_attendance(
+    supervisor: &Arc<Supervisor>,
+    attendance: Attendance,
+    gone: CancellationToken,
+) -> Worker {
+    supervisor.spawn(Place::Attendance, gone.clone(), move || attendance.clone().run(gone.clone()))
+}
 
 /// Waits for a worker to end; what it fell of, where it did.
 async fn fallen(worker: Worker) -> Option<WorkerPanicked> {
@@ -280,6 +348,7 @@ impl App {
             timers,
             concurrency: self.settings.concurrent_turns,
             tasks: self.tasks.clone(),
+            fleet: Arc::clone(&self.fleet),
         };
         let turns =
             Turns::new(self.settings.concurrent_turns, Arc::clone(self.telemetry().metrics()));
@@ -297,12 +366,18 @@ impl App {
             patience: admin.unwrap_or(TimeDelta::hours(1)) + BANISH_MARGIN,
         };
         let (of_scheduler, of_consumer, of_sweep) = (stop.clone(), stop.clone(), stop.clone());
+        let (fleet, telemetry) = (Arc::clone(&self.fleet), self.telemetry().clone());
         [
             supervisor.spawn(Place::Scheduler, stop.clone(), move || {
                 scheduler.clone().run_within(Arc::clone(&turns), of_scheduler.clone())
             }),
             supervisor.spawn(Place::HealthConsumer, stop.clone(), move || {
-                consumer.clone().run(of_consumer.clone())
+                let (fleet, telemetry) = (Arc::clone(&fleet), telemetry.clone());
+                let (consumer, stop) = (consumer.clone(), of_consumer.clone());
+                async move {
+                    let start = |_| consumer.clone().run(stop.clone());
+                    fleet.lead(Role::HealthConsumer, &stop, telemetry.metrics(), start).await;
+                }
             }),
             supervisor
                 .spawn(Place::Sweep, stop.clone(), move || sweep.clone().run(of_sweep.clone())),
@@ -316,9 +391,40 @@ impl App {
             streams: Arc::clone(&self.streams),
             clock: Arc::clone(&self.clock),
             keep_published: self.settings.keep_published,
+            term: Term::default(),
+            trim_after: self.settings.trim_after,
         };
-        supervisor
-            .spawn(Place::OutboxRelay, drained.clone(), move || relay.clone().run(drained.clone()))
+        let (fleet, telemetry) = (Arc::clone(&self.fleet), self.telemetry().clone());
+        supervisor.spawn(Place::OutboxRelay, drained.clone(), move || {
+            let (fleet, telemetry) = (Arc::clone(&fleet), telemetry.clone());
+            let (relay, stop) = (relay.clone(), drained.clone());
+            async move {
+                let start = |term| Relay { term, ..relay.clone() }.run(stop.clone());
+                fleet.lead(Role::OutboxRelay, &stop, telemetry.metrics(), start).await;
+            }
+        })
+    }
+
+    fn attendance(&self) -> Attendance {
+        let (instance, boot) = (self.settings.instance.clone(), self.entropy.uuid());
+        Attendance {
+            driver: Arc::clone(&self.driver),
+            store: Arc::clone(&self.store),
+            fleet: Arc::clone(&self.fleet),
+            presence: Presence { instance, boot },
+            stopping: self.stopping.clone(),
+        }
+    }
+
+    fn spawn_feed(&self, supervisor: &Arc<Supervisor>, gone: CancellationToken) -> Worker {
+        let feed = FeedWorker {
+            driver: Arc::clone(&self.driver),
+            feed: Arc::clone(&self.feed),
+            board: Arc::clone(&self.board),
+            memberships: Arc::clone(&self.memberships),
+            deaf_ttl: self.settings.board_ttl,
+        };
+        supervisor.spawn(Place::Feed, gone.clone(), move || feed.clone().run(gone.clone()))
     }
 
     fn spawn_listener(

@@ -60,6 +60,8 @@ pub struct Settings {
     pub health_label: String,
     pub health_start: Start,
     pub keep_published: TimeDelta,
+    /// Nothing: the stream is never trimmed.
+    pub trim_after: Option<TimeDelta>,
     pub shutdown_timeout: Duration,
     pub operation_timeout: Duration,
     pub telemetry: TelemetrySettings,
@@ -252,6 +254,12 @@ pub struct ServeArgs {
           value_parser = clap::value_parser!(u32).range(1..=8760))]
     pub keep_published_hours: u32,
 
+    /// Entries of `gm:lobby_events` older than this are trimmed off, in days, save those that the
+    /// stream would be given again. 0: never.
+    #[arg(long, env = "GAMEMASTER_STREAMS_TRIM_AFTER_DAYS", default_value_t = 14,
+          value_parser = clap::value_parser!(u32).range(0..=3650))]
+    pub trim_after_days: u32,
+
     /// How long the process may take to end after SIGTERM, in seconds: running turns are waited for.
     #[arg(long, env = "GAMEMASTER_SHUTDOWN_TIMEOUT_SECONDS", default_value_t = 25,
           value_parser = clap::value_parser!(u32).range(1..=3600))]
@@ -408,6 +416,8 @@ impl ServeArgs {
                 StartArg::End => Start::End,
             },
             keep_published: TimeDelta::hours(i64::from(self.keep_published_hours)),
+            trim_after: Some(TimeDelta::days(i64::from(self.trim_after_days)))
+                .filter(|age| !age.is_zero()),
             shutdown_timeout: seconds(self.shutdown_timeout_seconds),
             operation_timeout,
             telemetry: self.telemetry.settings(),
@@ -496,6 +506,7 @@ impl Settings {
             health_label: "gamemaster".into(),
             health_start: Start::Beginning,
             keep_published: TimeDelta::hours(24),
+            trim_after: Some(TimeDelta::days(14)),
             shutdown_timeout: Duration::from_secs(5),
             operation_timeout: Duration::from_secs(90),
             telemetry: TelemetrySettings::default(),

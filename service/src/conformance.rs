@@ -12,6 +12,7 @@
 //! traits promise: places may have gaps, ties any order, trimmed entries may stay.
 #![expect(clippy::expect_used, clippy::panic, reason = "these are tests, by another name")]
 
+mod attendance;
 mod claims;
 mod log;
 mod outbox;

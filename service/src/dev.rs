@@ -100,7 +100,7 @@ pub enum DevError {
     #[error("Game Master: {0}")]
     GameMaster(#[from] app::StartError),
     #[error("Game Master: {0}")]
-    Panicked(#[from] app::WorkerPanicked),
+    Fell(#[from] app::RunError),
     #[error("Game Master ended by a panic")]
     Ended,
     #[error("Lobby: {0}")]
@@ -191,6 +191,7 @@ pub async fn run(args: DevArgs, stop: CancellationToken) -> Result<(), DevError>
         net: Arc::new(TokioNet),
         store: embedded.clone(),
         streams: embedded.clone(),
+        feed: Arc::new(embedded.feed()),
         clock: Arc::clone(&clock),
         entropy: Arc::clone(&entropy),
     };

@@ -29,6 +29,7 @@ use crate::board::Board;
 use crate::effects::Effects;
 use crate::error::ServiceError;
 use crate::http::Asked;
+use crate::news::Newsroom;
 use crate::ports::{Claim, ClaimRow, Clock, Entropy, Origin, Store};
 use crate::settle::Settlements;
 use crate::telemetry::Telemetry;
@@ -86,6 +87,7 @@ pub struct Driver {
     /// Held while the board and the queue are told of one record.
     seeing: Mutex<()>,
     outbox: Notify,
+    news: Newsroom,
     changes: broadcast::Sender<Change>,
     telemetry: Telemetry,
 }
@@ -151,7 +153,8 @@ impl Driver {
         let (changes, _) = broadcast::channel(CHANGES_BUFFER);
         let outbox = Notify::new();
         let (settlements, seeing) = (Settlements::default(), Mutex::default());
-        Arc::new(Self { parts, settlements, seeing, outbox, changes, telemetry })
+        let news = Newsroom::default();
+        Arc::new(Self { parts, settlements, seeing, outbox, news, changes, telemetry })
     }
 
     /// Every change from now on.
@@ -177,6 +180,11 @@ impl Driver {
     /// Woken whenever a commit left messages in the outbox.
     pub fn outbox(&self) -> &Notify {
         &self.outbox
+    }
+
+    /// What there is to tell the other processes.
+    pub fn news(&self) -> &Newsroom {
+        &self.news
     }
 
     /// Carries a request out to its end and answers with the record as it then stands.

@@ -18,12 +18,17 @@
 //! await in between, a caller that is dropped (its client hung up) would leave a journalled change
 //! that the tables never took.
 //!
+//! Who attends and who leads is kept in memory only: no other process can have the file, and so it is
+//! of one process and its tests.
+//!
 //! Where to read on: `plan` (what a commit changes), `outbox`, `queues` (the other plans), `tables`
-//! (what is kept, and its indexes), `group` (who writes together), `journal` (the file), `store` and
-//! `streams` (the traits).
+//! (what is kept, and its indexes), `group` (who writes together), `journal` (the file), `desk`
+//! (who attends), `store` and `streams` (the traits).
 
 mod change;
+mod desk;
 mod error;
+mod feed;
 mod group;
 mod journal;
 mod outbox;
@@ -36,20 +41,22 @@ mod tables;
 mod tests;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use machine::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use self::change::Change;
+use self::desk::Desk;
 pub use self::error::OpenError;
 use self::error::WriteError;
+pub use self::feed::EmbeddedFeed;
 use self::group::{Group, Member};
 use self::journal::Journal;
 use self::tables::Tables;
-use crate::ports::{Clock, StreamError};
+use crate::ports::{Clock, Role, StreamError, Term};
 
 /// How long a commit is found again under its name: those decided less than this before the newest
 /// are kept, up to [`MAX_COMMIT_IDS`]. Nobody repeats a commit for longer than minutes.
@@ -90,6 +97,11 @@ pub struct Embedded {
 struct Inner {
     clock: Arc<dyn Clock>,
     tables: RwLock<Tables>,
+    /// Shared with the plans that only a leader may carry out.
+    desk: Arc<Mutex<Desk>>,
+    /// Between the Game Masters over this store, and how many there were.
+    letters: broadcast::Sender<feed::Letter>,
+    feeds: AtomicU64,
     /// Whoever holds it writes; `None` in memory.
     writer: Mutex<Option<File>>,
     /// Whether writes go to a file, and so in groups.
@@ -129,6 +141,9 @@ impl Embedded {
             inner: Arc::new(Inner {
                 clock,
                 tables: RwLock::new(tables),
+                desk: Arc::default(),
+                letters: broadcast::Sender::new(feed::MAX_WAITING),
+                feeds: AtomicU64::new(0),
                 in_file: file.is_some(),
                 writer: Mutex::new(file),
                 group: Group::new(),
@@ -137,6 +152,12 @@ impl Embedded {
                 stalled: AtomicBool::new(false),
             }),
         }
+    }
+
+    /// A feed for one more Game Master over this store.
+    pub fn feed(&self) -> EmbeddedFeed {
+        let origin = self.inner.feeds.fetch_add(1, Ordering::Relaxed);
+        EmbeddedFeed::new(origin, self.inner.letters.clone())
     }
 
     /// Saves any text as the offset of a consumer: how an operator moves one, and how tests make a
@@ -165,6 +186,25 @@ impl Embedded {
         } else {
             self.inner.write(plan)
         }
+    }
+
+    /// The same within a term of the relay: `None`, and nothing happens, in another.
+    async fn change_within<T, P>(&self, term: Term, plan: P) -> Result<Option<T>, WriteError>
+    where
+        T: Send + 'static,
+        P: FnOnce(&Tables) -> Result<Planned<T>, WriteError> + Send + 'static,
+    {
+        let desk = Arc::clone(&self.inner.desk);
+        // A plan is made by whoever writes: all of them come one after the other.
+        self.change(move |tables| {
+            let current = desk.lock().unwrap_or_else(PoisonError::into_inner);
+            if current.term(Role::OutboxRelay) != term {
+                return Ok(Planned::nothing(None));
+            }
+            let Planned { changes, answer } = plan(tables)?;
+            Ok(Planned { changes, answer: Some(answer) })
+        })
+        .await
     }
 
     /// Repeats a plan that takes a bounded number of rows until it finds fewer; returns how many.
@@ -280,6 +320,10 @@ impl Inner {
             self.appended.send_modify(|count| *count = count.wrapping_add(1));
         }
         Ok(())
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn intact(&self) -> Result<(), WriteError> {

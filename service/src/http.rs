@@ -122,6 +122,6 @@ pub async fn serve(
     settings: HttpSettings,
     shutdown: CancellationToken,
 ) {
-    let limits = settings.server.clone();
+    let limits = ServerLimits { peer_address: false, ..settings.server.clone() };
     net::serve(listener, Front::new(api, settings).into_service(), limits, shutdown).await;
 }

@@ -21,6 +21,8 @@ type Members = Arc<BTreeMap<UserId, MembershipStatus>>;
 pub struct Memberships {
     lobby: Arc<dyn LobbyApi>,
     time_to_live: Duration,
+    /// While others are not heard of.
+    at_most: Mutex<Option<Duration>>,
     capacity: usize,
     cache: Mutex<Cache>,
     metrics: Option<Arc<Metrics>>,
@@ -51,7 +53,8 @@ impl Memberships {
     /// A cache of at most `capacity` games, each believed for `time_to_live`.
     pub fn new(lobby: Arc<dyn LobbyApi>, capacity: usize, time_to_live: Duration) -> Self {
         let capacity = capacity.max(1);
-        Self { lobby, time_to_live, capacity, cache: Mutex::default(), metrics: None }
+        let (at_most, cache) = (Mutex::default(), Mutex::default());
+        Self { lobby, time_to_live, at_most, capacity, cache, metrics: None }
     }
 
     /// The same, counted.
@@ -127,6 +130,22 @@ impl Memberships {
         }
     }
 
+    /// Forgets everything, and what is being asked right now.
+    pub fn invalidate_all(&self) {
+        let mut cache = self.lock();
+        cache.clock += 1;
+        let epoch = cache.clock;
+        for slot in cache.slots.values_mut() {
+            slot.epoch = epoch;
+            slot.members = None;
+        }
+    }
+
+    /// Believes what is known for no longer than `at_most`; `None`: for the whole time.
+    pub fn believe(&self, at_most: Option<Duration>) {
+        *self.at_most.lock().unwrap_or_else(PoisonError::into_inner) = at_most;
+    }
+
     /// How the last question failed, where one did after there had been `failures` of them.
     fn failed_since(&self, game: &GameId, failures: u64) -> Option<LobbyError> {
         let cache = self.lock();
@@ -135,13 +154,11 @@ impl Memberships {
     }
 
     fn cached(&self, game: &GameId) -> Option<Members> {
+        let at_most = *self.at_most.lock().unwrap_or_else(PoisonError::into_inner);
+        let time_to_live = at_most.map_or(self.time_to_live, |most| most.min(self.time_to_live));
         let mut cache = self.lock();
-        if !cache.slots.contains_key(game) {
-            return None;
-        }
-        let slot = cache.slot(game, self.capacity);
-        let (members, since) = slot.members.as_ref()?;
-        (since.elapsed() < self.time_to_live).then(|| Arc::clone(members))
+        let (members, since) = cache.used(game)?.members.as_ref()?;
+        (since.elapsed() < time_to_live).then(|| Arc::clone(members))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Cache> {
@@ -150,7 +167,18 @@ impl Memberships {
 }
 
 impl Cache {
-    /// The slot of a game, made where it is missing, now the most recently used.
+    /// The slot of a game, where there is one, now the most recently used.
+    fn used(&mut self, game: &GameId) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(game)?;
+        self.clock += 1;
+        if let Some(game) = self.order.remove(&slot.used) {
+            self.order.insert(self.clock, game);
+        }
+        slot.used = self.clock;
+        Some(slot)
+    }
+
+    /// The same, made where it is missing.
     fn slot(&mut self, game: &GameId, capacity: usize) -> &mut Slot {
         self.clock += 1;
         let now = self.clock;

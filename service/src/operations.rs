@@ -19,7 +19,7 @@ use crate::http::{
     Api, Asked, Explained, PlayerRequest, Readiness, RegisterRequest, VersionUpdate,
 };
 use crate::ports::{
-    EngineVersionRow, MembershipStatus, NewVersion, OperationRow, OperationState, PlayerCall,
+    EngineVersionRow, MembershipStatus, NewVersion, News, OperationRow, OperationState, PlayerCall,
     PlayerCallError, VersionChange,
 };
 
@@ -183,7 +183,9 @@ impl Api for App {
 
     async fn invalidate_memberships(&self, game: GameId) -> Result<(), ServiceError> {
         self.memberships.invalidate(&game);
-        Ok(())
+        // On every instance: whoever asked tries again where the others could not be told.
+        let told = self.feed.publish(&[News::Members(game)]).await;
+        told.map_err(|error| ServiceError::ServiceUnavailable(error.to_string()))
     }
 
     async fn create_version(

@@ -3,14 +3,18 @@
 //! Production, the development command, the simulation and the tests put different adapters behind
 //! them; the code between is the same.
 
+mod attendance;
 mod engine;
+mod feed;
 mod lobby;
 mod rtm;
 mod seam;
 mod store;
 mod streams;
 
+pub use attendance::{Attendance, Presence, Role, Roll, Term};
 pub use engine::{EngineApi, EngineReply, PlayerCall, PlayerCallError};
+pub use feed::{Feed, FeedError, Heard, News, Version};
 pub use lobby::{LobbyApi, LobbyError, Membership, MembershipStatus};
 pub use rtm::RtmApi;
 pub use seam::{Clock, Entropy, SystemClock, SystemEntropy};
@@ -20,4 +24,6 @@ pub use store::{
     LogCommit, NewVersion, OperationRow, OperationState, Origin, OutboxRow, Source, Store,
     StoreError, VersionChange, VersionCommit, VersionCommitted, VersionOptions, VersionStatus,
 };
-pub use streams::{AppendAt, Appended, Entry, StreamError, Streams};
+pub use streams::{
+    AppendAt, Appended, AppendedAll, Entry, NewEntry, Stopped, StreamError, Streams,
+};

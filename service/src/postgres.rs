@@ -19,11 +19,12 @@
 //!
 //! Where to read on: `queue` (lanes, batches, what becomes of a failure), `error` (which failures
 //! leave a doubt), `record` and `document` (what a record and a commit look like on the wire),
-//! `store` (the trait), `connect` (connections and the pool), `migrate`, `settings`.
+//! `store` (the trait), `feed` (what processes tell each other), `connect` (connections and the pool), `migrate`, `settings`.
 
 mod connect;
 mod document;
 mod error;
+mod feed;
 mod migrate;
 mod queue;
 mod record;
@@ -43,6 +44,7 @@ use tokio_postgres::types::ToSql;
 
 use self::error::Fault;
 pub use self::error::OpenError;
+pub use self::feed::{PUBLISH_TIMEOUT, PostgresFeed};
 pub use self::migrate::{
     MIGRATION_PATIENCE, MigrateError, Report, SCHEMA_VERSION, migrate, migrate_over,
 };

@@ -3,6 +3,7 @@
 //! | port | Redis |
 //! | --- | --- |
 //! | `append` | `XADD stream id payload …`; "equal or smaller" is [`Appended::NotAbove`] |
+//! | `append_all` | `EVAL` of [`APPEND_ALL`], which repeats `XADD` for as long as Redis takes it |
 //! | `read` | `XREAD COUNT BLOCK`, on a connection to itself |
 //! | `entry` | `XRANGE id id` |
 //! | `newest` | `last-generated-id` of `XINFO STREAM`: it outlives the entry |
@@ -13,6 +14,7 @@
 //! here: an append whose answer was lost is repeated by the relay, under the same id, which Redis
 //! refuses if the first one got there.
 
+mod append_all;
 mod settings;
 
 use std::sync::Arc;
@@ -23,8 +25,9 @@ use machine::StreamId;
 use net::{Net, RedisEntry, RedisFailure, RedisLink, redis_entries};
 use redis::{Cmd, Value};
 
+pub use self::append_all::APPEND_ALL;
 pub use self::settings::{RedisArgs, RedisSettings};
-use crate::ports::{AppendAt, Appended, Entry, StreamError, Streams};
+use crate::ports::{AppendAt, Appended, AppendedAll, Entry, NewEntry, StreamError, Streams};
 
 /// What the key of a consumer's offset begins with.
 const OFFSET: &str = "gamemaster:offset:";
@@ -74,17 +77,22 @@ impl Streams for RedisStreams {
         at: AppendAt,
         payload: &[u8],
     ) -> Result<Appended, StreamError> {
-        let id = match at {
-            AppendAt::Exactly(id) => id.to_string(),
-            AppendAt::Next => "*".into(),
-        };
-        match (at, self.link.xadd(&self.key(stream), None, &id, payload).await) {
+        match (at, self.link.xadd(&self.key(stream), None, &place(at), payload).await) {
             (_, Ok(id)) => Ok(Appended::Added(parsed(&id)?)),
             (AppendAt::Exactly(_), Err(failure)) if says_one_of(&failure, &NOT_ABOVE) => {
                 Ok(Appended::NotAbove)
             }
             (AppendAt::Exactly(_) | AppendAt::Next, Err(failure)) => Err(failure.into()),
         }
+    }
+
+    async fn append_all(
+        &self,
+        stream: &str,
+        onto: StreamId,
+        entries: &[NewEntry<'_>],
+    ) -> AppendedAll {
+        append_all::ask(&self.link, &self.key(stream), onto, entries).await
     }
 
     async fn read(
@@ -151,6 +159,14 @@ impl Streams for RedisStreams {
 impl From<RedisFailure> for StreamError {
     fn from(failure: RedisFailure) -> Self {
         Self(failure.to_string())
+    }
+}
+
+/// How Redis is told where.
+fn place(at: AppendAt) -> String {
+    match at {
+        AppendAt::Exactly(id) => id.to_string(),
+        AppendAt::Next => "*".into(),
     }
 }
 

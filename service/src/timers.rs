@@ -8,6 +8,9 @@ use chrono::TimeDelta;
 use machine::{GameId, Timestamp};
 use tokio::sync::Notify;
 
+/// How long a timer is left to the process that strikes it first.
+pub const GRACE: TimeDelta = TimeDelta::milliseconds(500);
+
 /// The first timer of each record that strikes within the horizon.
 ///
 /// Bounded by what is due within the horizon, which the store is asked for again before it is
@@ -21,6 +24,8 @@ pub struct TimerQueue {
 struct State {
     by_time: BTreeSet<(Timestamp, GameId)>,
     by_game: BTreeMap<GameId, Timestamp>,
+    /// Those in the queue that were left to somebody else first.
+    left: BTreeSet<GameId>,
     horizon: Timestamp,
 }
 
@@ -61,6 +66,7 @@ impl TimerQueue {
         let mut state = self.lock();
         state.by_time.clear();
         state.by_game.clear();
+        state.left.clear();
     }
 
     /// Puts a game that could not be dealt with back, to be tried again a little later.
@@ -73,8 +79,14 @@ impl TimerQueue {
         self.changed.notify_one();
     }
 
-    /// The games that are due, the earliest first, at most `max`; they leave the queue.
-    pub fn pop_due(&self, now: Timestamp, max: usize) -> Vec<GameId> {
+    /// The games that are due, the earliest first, at most `max`; they leave the queue. One that is
+    /// not `ours` is left for [`GRACE`] to whoever strikes it first, and is due after that.
+    pub fn pop_due(
+        &self,
+        now: Timestamp,
+        max: usize,
+        ours: impl Fn(&GameId) -> bool,
+    ) -> Vec<GameId> {
         let mut state = self.lock();
         let mut due = vec![];
         while due.len() < max {
@@ -82,8 +94,16 @@ impl TimerQueue {
             if at > now {
                 break;
             }
+            let was_left = state.left.contains(&game);
             state.clear(&game);
-            due.push(game);
+            if was_left || ours(&game) {
+                due.push(game);
+            } else {
+                // SUBTLE: from now, and not from when it was due: a backlog is not struck by
+                // everybody at once.
+                state.insert(game.clone(), now + GRACE);
+                state.left.insert(game);
+            }
         }
         due
     }
@@ -118,6 +138,7 @@ impl State {
     }
 
     fn clear(&mut self, game: &GameId) {
+        self.left.remove(game);
         if let Some(at) = self.by_game.remove(game) {
             self.by_time.remove(&(at, game.clone()));
         }
@@ -144,7 +165,7 @@ mod tests {
         queue.set(&game("b"), Some(at(20)));
         queue.set(&game("a"), Some(at(10)));
         assert_eq!(queue.next(), Some(at(10)));
-        assert_eq!(queue.pop_due(at(25), 10), [game("a"), game("b")]);
+        assert_eq!(queue.pop_due(at(25), 10, |_| true), [game("a"), game("b")]);
         assert_eq!(queue.next(), None);
     }
 
@@ -154,8 +175,8 @@ mod tests {
         queue.fill(at(100), []);
         queue.set(&game("a"), Some(at(50)));
         queue.fill(at(200), [(at(10), game("a")), (at(150), game("b"))]);
-        assert_eq!(queue.pop_due(at(40), 10), [] as [GameId; 0]);
-        assert_eq!(queue.pop_due(at(150), 10), [game("a"), game("b")]);
+        assert_eq!(queue.pop_due(at(40), 10, |_| true), [] as [GameId; 0]);
+        assert_eq!(queue.pop_due(at(150), 10, |_| true), [game("a"), game("b")]);
     }
 
     #[test]
@@ -164,5 +185,29 @@ mod tests {
         queue.fill(at(100), []);
         queue.set(&game("a"), Some(at(101)));
         assert_eq!(queue.next(), None);
+    }
+
+    #[test]
+    fn what_is_somebody_elses_is_left_to_them_for_a_grace() {
+        let queue = TimerQueue::default();
+        queue.fill(at(100), []);
+        for name in ["mine", "theirs", "struck"] {
+            queue.set(&game(name), Some(at(10)));
+        }
+        let ours = |game: &GameId| game.as_str() == "mine";
+        assert_eq!(queue.pop_due(at(20), 10, ours), [game("mine")]);
+        assert_eq!(queue.next(), Some(at(20) + GRACE));
+        // Whose it is struck it: it is left to them the next time as well.
+        queue.set(&game("struck"), Some(at(20)));
+        // An older answer of the store changes nothing.
+        queue.fill(at(100), [(at(10), game("theirs"))]);
+        assert_eq!(queue.pop_due(at(20), 10, ours), [] as [GameId; 0]);
+        assert_eq!(queue.pop_due(at(20) + GRACE, 1, ours), [game("struck")]);
+        assert_eq!(queue.pop_due(at(20) + GRACE, 10, ours), [game("theirs")]);
+        // Who comes by it anew leaves it anew.
+        queue.postpone(&game("theirs"), at(30), TimeDelta::zero());
+        assert_eq!(queue.pop_due(at(30), 10, ours), [] as [GameId; 0]);
+        // It became ours while it waited.
+        assert_eq!(queue.pop_due(at(31), 10, |_| true), [game("theirs")]);
     }
 }

@@ -93,6 +93,7 @@ fn add_game_master(sim: &mut Sim<'_>, seed: u64, store: Arc<Embedded>, trace: Tr
             let seams = Seams {
                 net: Arc::new(SimNet),
                 store: store.clone(),
+                feed: Arc::new(store.feed()),
                 streams: store,
                 clock: Arc::new(SimClock),
                 entropy,

@@ -4,8 +4,10 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a bench that cannot be set up ends")]
 
 pub(crate) mod args;
+pub(crate) mod cpu;
 pub(crate) mod echo;
 pub(crate) mod figures;
+pub(crate) mod ground;
 pub(crate) mod stage;
 pub(crate) mod wire;
 

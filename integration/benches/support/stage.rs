@@ -3,7 +3,6 @@
 //! tasks.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +18,6 @@ use peers::engine::{EngineOptions, EngineServer, Misbehaviour};
 use serde_json::{Value, json};
 use service::app::{self, App, Seams};
 use service::config::Settings;
-use service::embedded::Embedded;
 use service::http::HttpSettings;
 use service::ports::{Clock, SystemClock, SystemEntropy};
 use service::telemetry::LoggingArgs;
@@ -27,6 +25,7 @@ use service::telemetry::logs::{self, Flush};
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
+use super::ground::{Ground, Ports};
 use super::wire::{Connection, Wire};
 
 /// The races of every game, and the users who play them.
@@ -109,10 +108,10 @@ impl Stage {
         self.load.block_on(task).expect("the bench does not panic")
     }
 
-    /// Starts a Game Master, over a file where one is given.
+    /// Starts a Game Master.
     pub(crate) fn game_master(
         &self,
-        file: Option<&Path>,
+        ground: Ground<'_>,
         change: impl FnOnce(&mut Settings),
     ) -> GameMaster {
         let lobby = self.neighbours.block_on(lobby(self.stop.clone()));
@@ -126,15 +125,12 @@ impl Stage {
         };
         change(&mut settings);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let store = match file {
-            Some(file) => Embedded::open(file, Arc::clone(&clock)).expect("a store"),
-            None => Embedded::in_memory(Arc::clone(&clock)),
-        };
-        let store = Arc::new(store);
+        let Ports { store, streams, feed } = self.gm.block_on(ground.open(Arc::clone(&clock)));
         let seams = Seams {
             net: Arc::new(TokioNet),
-            store: store.clone(),
-            streams: store,
+            store,
+            streams,
+            feed,
             clock,
             entropy: Arc::new(SystemEntropy),
         };

@@ -5,6 +5,7 @@ use std::{
     borrow::Cow,
     collections::BTreeMap,
     io,
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -206,6 +207,14 @@ pub async fn read_json<T: DeserializeOwned>(
     require_json(headers)?;
     let bytes = net::read_body(body, max_bytes, BODY_TIMEOUT).await.map_err(body_problem)?;
     decode(&bytes)
+}
+
+/// Whoever can reach a neighbour from elsewhere must not be able to make it misbehave.
+pub fn require_loopback(peer: Option<SocketAddr>) -> Result<(), Problem> {
+    if peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback()) {
+        return Ok(());
+    }
+    Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "only from this machine"))
 }
 
 /// Decodes a JSON text that is already there.

@@ -6,6 +6,7 @@ pub mod bus;
 pub mod call;
 pub mod engine;
 pub mod env;
+pub mod front;
 pub mod gateway;
 pub mod http;
 pub mod lobby;

@@ -1,6 +1,8 @@
 //! The reference notification service: it reads `notification:intents` and keeps what it would have
 //! sent, once for each idempotency key.
 
+mod routes;
+
 use std::{
     collections::{BTreeSet, VecDeque},
     path::PathBuf,
@@ -10,12 +12,15 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use hyper::service::service_fn;
+use net::{Listener, ServerLimits};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     bus::{Bus, EntryId, FollowLimits, Follower, follow, streams},
     env::{Env, Observer},
+    front::Front,
     messages::NotificationIntent,
     state_file::{StateError, StateFile},
 };
@@ -79,6 +84,7 @@ pub struct Notification {
     state: StateFile<Saved>,
     env: Env,
     observer: Observer<Sent>,
+    front: Front,
 }
 
 impl Notification {
@@ -88,12 +94,41 @@ impl Notification {
         env: Env,
         observer: Observer<Sent>,
     ) -> Result<Self, StateError> {
-        Ok(Self { state: StateFile::open(state_file).await?, env, observer })
+        let state = StateFile::open(state_file).await?;
+        Ok(Self { state, env, observer, front: Front::default() })
     }
 
     /// Works until `stop`.
     pub async fn run(&self, bus: Arc<dyn Bus>, limits: FollowLimits, stop: CancellationToken) {
         follow(&*bus, streams::NOTIFICATION_INTENTS, self, limits, stop).await;
+    }
+
+    /// Tells whoever asks over HTTP what it would have sent, until `stop`.
+    pub async fn serve(
+        &self,
+        listener: Box<dyn Listener>,
+        limits: ServerLimits,
+        stop: CancellationToken,
+    ) {
+        let asked = self.clone();
+        let service = service_fn(move |request| routes::handle(asked.clone(), request));
+        net::serve(listener, service, limits, stop).await;
+    }
+
+    /// Up to `limit` of what would have been sent after the first `after`, and how many to pass
+    /// over for what comes next.
+    pub async fn sent_after(&self, after: usize, limit: usize) -> (Vec<Sent>, usize) {
+        self.state
+            .read(|state| {
+                let ever = usize::try_from(state.counters.sent).unwrap_or(usize::MAX);
+                let forgotten = ever.saturating_sub(state.sent.len());
+                let from = after.max(forgotten);
+                let page: Vec<Sent> =
+                    state.sent.iter().skip(from - forgotten).take(limit).cloned().collect();
+                let next = from + page.len();
+                (page, next)
+            })
+            .await
     }
 
     /// What would have been sent, oldest first.

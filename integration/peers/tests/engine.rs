@@ -484,11 +484,14 @@ const CHILD_STATE: &str = "PEERS_ENGINE_CHILD_STATE";
 async fn child_engine() {
     let Ok(state) = std::env::var(CHILD_STATE) else { return };
     let args = EngineArgs {
+        ports: None,
+        state_dir: None,
         listen: "127.0.0.1:0".parse().unwrap(),
         state: Some(state.into()),
         seed: 7,
         planets: 12,
         turn_limit: 50,
+        kept_turns: 64,
         turn_latency_ms: 0,
         no_turn_guard: false,
         exit_on_stdin_close: true,

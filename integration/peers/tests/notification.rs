@@ -5,13 +5,14 @@ mod support;
 
 use std::sync::Arc;
 
+use net::{Net as _, ServerLimits, TokioNet};
 use peers::{
     bus::{MemoryBus, streams},
     env::Env,
     notification::{Notification, Sent},
 };
 use serde_json::{Value, json};
-use support::{LIMIT, Running, Scratch, Seen, append, env, follow_fast};
+use support::{Client, LIMIT, Running, Scratch, Seen, any_port, append, env, follow_fast};
 
 fn intent(key: &str) -> Value {
     json!({
@@ -77,5 +78,42 @@ async fn streams_that_are_away_are_waited_for() {
     bus.set_unavailable(false);
     append(&bus, streams::NOTIFICATION_INTENTS, &intent("a")).await;
     assert!(service.wait_for(LIMIT, |intent| intent.idempotency_key == "a").await.is_some());
+    running.stop().await;
+}
+
+/// Whoever asks goes through all of it page by page, and comes back for what is new.
+#[tokio::test]
+async fn what_would_have_been_sent_is_told_over_http() {
+    let scratch = Scratch::new("notification-http");
+    let env = env();
+    let bus = MemoryBus::new(env.clone());
+    let (service, _, running) = start(&scratch, &bus, &env).await;
+    let listener = TokioNet.bind(any_port()).await.unwrap();
+    let client = Client::new(listener.local_addr().unwrap());
+    let asked = service.clone();
+    let serving = Running::spawn(|stop| async move {
+        asked.serve(listener, ServerLimits::default(), stop).await;
+    });
+    for key in ["a", "b", "c"] {
+        append(&bus, streams::NOTIFICATION_INTENTS, &intent(key)).await;
+    }
+    service.wait_for_counters(LIMIT, |c| c.sent == 3).await.unwrap();
+    let mut keys = vec![];
+    let mut after = json!(0);
+    for wanted in [2, 1, 0] {
+        let (status, page) = client.get(&format!("/api/v1/sent?after={after}&limit=2")).await;
+        let sent = page["sent"].as_array().unwrap();
+        assert_eq!((status.as_u16(), sent.len()), (200, wanted));
+        keys.extend(sent.iter().map(|sent| sent["intent"]["idempotency_key"].clone()));
+        after = page["next"].clone();
+    }
+    assert_eq!((keys, after), (vec![json!("a"), json!("b"), json!("c")], json!(3)));
+    let (_, counters) = client.get("/_counters").await;
+    assert_eq!(counters, json!({ "sent": 3, "repeated": 0, "undecodable": 0 }));
+    for wrong in ["after=x", "limit=-1", "offset=3", "after=1&after=2"] {
+        assert_eq!(client.get(&format!("/api/v1/sent?{wrong}")).await.0, 400, "{wrong}");
+    }
+    assert_eq!(client.post("/api/v1/sent", json!({})).await.0, 405);
+    serving.stop().await;
     running.stop().await;
 }

@@ -430,6 +430,36 @@ async fn failing_probes_are_counted_and_recovery_is_told() {
     assert_eq!(world.event("probe_failed").await["details"]["consecutive_failures"], 1);
 }
 
+/// From this machine it can be told over HTTP what a container is to look like, and how an engine
+/// is to end; while it is told to be unavailable, too.
+#[tokio::test]
+async fn misbehaviour_is_ordered_over_http() {
+    let mut world = World::new("rtm-levers").await;
+    world.start("g").await;
+    world.event("healthy").await;
+    let orders = json!({ "unhealthy_games": ["g"], "is_unavailable": true });
+    assert_eq!(world.client.post("/_misbehave", orders).await.0, StatusCode::NO_CONTENT);
+    world.event("inspect_unhealthy").await;
+    assert_eq!(world.client.get("/healthz").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(world.client.get("/_misbehave").await.1["unhealthy_games"], json!(["g"]));
+    assert_eq!(world.client.post("/_misbehave", json!({})).await.0, StatusCode::NO_CONTENT);
+    world.event("healthy").await;
+    for (kind, event) in
+        [("out_of_memory", "container_oom"), ("disappeared", "container_disappeared")]
+    {
+        let end = json!({ "kind": kind });
+        assert_eq!(world.client.post("/_runtimes/g/end", end).await.0, StatusCode::NO_CONTENT);
+        world.event(event).await;
+        // It is started again.
+        world.event("healthy").await;
+    }
+    let end = |kind: &str| json!({ "kind": kind });
+    assert_eq!(world.client.post("/_runtimes/g/end", end("murdered")).await.0, 400);
+    assert_eq!(world.client.post("/_runtimes/x/end", end("exited")).await.0, 404);
+    let (_, counters) = world.client.get("/_counters").await;
+    assert_eq!((&counters["applied"], &counters["undecodable"]), (&json!(1), &json!(0)));
+}
+
 #[tokio::test]
 async fn an_engine_process_is_watched_killed_and_stopped() {
     let mut world =

@@ -73,7 +73,8 @@ fn lobby_event(audits: &mut BTreeMap<String, Audit>, event: LobbyEvent, wrong: &
     audit.finished = status == Status::Finished;
 }
 
-async fn everything(streams: &dyn Streams, stream: &str) -> Result<Vec<Entry>, StreamError> {
+/// Every entry of a stream.
+pub async fn everything(streams: &dyn Streams, stream: &str) -> Result<Vec<Entry>, StreamError> {
     let mut entries: Vec<Entry> = vec![];
     loop {
         let after = entries.last().map_or(StreamId::ZERO, |entry| entry.id);

@@ -50,6 +50,13 @@ impl Client {
         Ok((answer.status(), body))
     }
 
+    /// Reads a text; `None` where it is not to be had.
+    pub async fn text(&self, path: &str) -> Option<String> {
+        let request = Request::builder().uri(format!("{}{path}", self.base)).body(Bytes::new());
+        let answer = self.http.send(request.ok()?).await.ok()?;
+        answer.status().is_success().then(|| String::from_utf8_lossy(answer.body()).into_owned())
+    }
+
     /// Reads something; `None` where it is not to be had.
     pub async fn get(&self, path: &str) -> Option<Value> {
         let (status, body) = self.call(Method::GET, path, &[], None).await.ok()?;

@@ -15,14 +15,26 @@ use tokio::task::JoinHandle;
 ///
 /// # Panics
 /// Where it is not there: `cargo build --workspace` makes it.
-#[expect(clippy::panic, reason = "a test cannot go on without it")]
 pub fn program() -> PathBuf {
+    built("gamemaster")
+}
+
+/// The binary of the neighbours, likewise.
+///
+/// # Panics
+/// Where it is not there: `cargo build --workspace` makes it.
+pub fn neighbour_program() -> PathBuf {
+    built("galaxy-neighbour")
+}
+
+#[expect(clippy::panic, reason = "a test cannot go on without it")]
+fn built(name: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap_or_default();
-    let built = own.ancestors().nth(2).map(|dir| dir.join("gamemaster"));
-    match built {
-        Some(path) if path.is_file() => path,
-        other => panic!("no binary at {other:?}: run `cargo build --workspace` first"),
-    }
+    // A test is one folder deeper than a program.
+    let found = own.ancestors().skip(1).take(2).map(|dir| dir.join(name)).find(|it| it.is_file());
+    found.unwrap_or_else(|| {
+        panic!("no {name} beside {}: run `cargo build --workspace` first", own.display())
+    })
 }
 
 /// A run of neighbouring free ports on loopback, below those the system hands out, kept from other
@@ -118,6 +130,11 @@ impl Process {
     pub async fn kill(mut self) -> io::Result<Vec<String>> {
         self.child.kill().await?;
         Ok(self.output())
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Sends it a signal, by its short name.

@@ -4,7 +4,6 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,11 +11,10 @@ use tokio::sync::OnceCell;
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::directory::{RunDirectory, copy_of_pattern};
-use super::{User, find_program, spawn_for_life};
+use super::discovery::{Found, Kind, postgres_places};
+use super::{User, find_program, names, spawn_for_life};
 use crate::harness::until;
 
-/// Names a server to be used instead of one of our own: a URL of a role that may create databases.
-const VARIABLE: &str = "GAMEMASTER_TEST_POSTGRES_URL";
 /// The role that may do everything on a server of our own.
 const ADMIN: &str = "admin";
 /// The role that the service has there: nothing but its own databases.
@@ -25,9 +23,6 @@ const ROLE: &str = "gamemaster";
 const MAX_CONNECTIONS: u32 = 200;
 /// How often a start is tried: a free port may be taken by the time the server wants it.
 const STARTS: usize = 5;
-
-const MISSING: &str = "no PostgreSQL: install the Debian package `postgresql` (or \
-    `postgresql-15`), or name a server in GAMEMASTER_TEST_POSTGRES_URL";
 
 /// What is lost when the machine goes down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,21 +52,44 @@ struct Own {
     directory: RunDirectory,
 }
 
-/// Databases of this process, apart from those of any other.
-static DATABASES: AtomicU64 = AtomicU64::new(0);
-
 impl PostgresServer {
     /// The server of this process, for every test that does not trouble it.
+    ///
+    /// # Panics
+    /// Where there is none.
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<PostgresServer> = OnceCell::const_new();
-        SHARED
-            .get_or_init(|| async {
-                match std::env::var(VARIABLE) {
-                    Ok(url) => Self::named(&url),
-                    Err(_) => Self::start(Durability::None).await,
-                }
-            })
-            .await
+        SHARED.get_or_init(Self::find).await
+    }
+
+    #[expect(clippy::panic, reason = "a test cannot go on without it")]
+    async fn find() -> Self {
+        match Kind::Postgres.find().await {
+            Ok(Found::Shared(url)) => {
+                let server = Self::named(&url);
+                server.sweep().await;
+                server
+            }
+            Ok(Found::Installed(_)) => Self::start(Durability::None).await,
+            Err(missing) => panic!("{missing}"),
+        }
+    }
+
+    /// Removes the databases that processes which are gone have left on a server that outlives
+    /// them.
+    ///
+    /// # Panics
+    /// Where the server does not let us.
+    #[expect(clippy::expect_used, reason = "a test cannot go on without it")]
+    pub async fn sweep(&self) {
+        let admin = self.admin("postgres").await.expect("the server answers");
+        let rows = admin.query("SELECT datname::text FROM pg_database", &[]).await;
+        let all = rows.expect("the databases").into_iter().map(|row| row.get::<_, String>(0));
+        for name in all.filter(|name| names::is_left_behind(name)) {
+            // Somebody else may be at it.
+            let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+            admin.batch_execute(&drop).await.expect("an old database goes");
+        }
     }
 
     /// Starts a server that nobody else uses.
@@ -80,7 +98,7 @@ impl PostgresServer {
     /// Where none is installed or none starts.
     #[expect(clippy::panic, reason = "a test cannot go on without it")]
     pub async fn start(durability: Durability) -> Self {
-        let mut last = io::Error::other(MISSING);
+        let mut last = io::Error::other("it was not tried");
         for _ in 0..STARTS {
             match Self::try_start(durability).await {
                 Ok(server) => return server,
@@ -90,16 +108,23 @@ impl PostgresServer {
         panic!("{last}")
     }
 
+    /// A server that somebody else runs, by the URL of a role that may create databases.
+    ///
+    /// # Panics
+    /// Where it is no URL.
     #[expect(clippy::panic, reason = "a test cannot go on without it")]
-    fn named(url: &str) -> Self {
-        let Ok(admin) = url.parse::<Config>() else { panic!("{VARIABLE} is no URL") };
+    pub fn named(url: &str) -> Self {
+        let Ok(mut admin) = url.parse::<Config>() else {
+            panic!("{} is no URL", Kind::Postgres.variable())
+        };
+        admin.connect_timeout(Duration::from_secs(5));
         let role = admin.get_user().unwrap_or("postgres").to_owned();
         Self { admin, role, own: None }
     }
 
     async fn try_start(durability: Durability) -> io::Result<Self> {
         let user = User::unprivileged()?;
-        let program = program("postgres")?;
+        let program = Kind::Postgres.installed().map_err(io::Error::other)?;
         let directory = RunDirectory::new(user, "postgres")?;
         let data = directory.path().join("data");
         copy_of_pattern(user, "postgres-pattern-1", &data, |pattern| init(user, pattern))?;
@@ -160,13 +185,9 @@ impl PostgresServer {
     /// Where it cannot be made.
     #[expect(clippy::expect_used, reason = "a test cannot go on without it")]
     pub async fn database_like(&self, pattern: &str) -> (String, String) {
-        let n = DATABASES.fetch_add(1, Ordering::Relaxed);
-        let name = format!("gm_test_{}_{n}", std::process::id());
+        let name = names::fresh();
         let admin = self.admin("postgres").await.expect("the server answers");
         let role = &self.role;
-        // Left by an earlier process of this number, where the server outlives us.
-        let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
-        admin.batch_execute(&drop).await.expect("an old database goes");
         let create =
             format!("CREATE DATABASE {name} OWNER {role} TEMPLATE {pattern} STRATEGY file_copy");
         admin.batch_execute(&create).await.expect("a database is made");
@@ -210,7 +231,7 @@ impl PostgresServer {
         .await;
     }
 
-    /// Stops a server of our own as a crash of its machine would.
+    /// Stops a server of our own at once: it leaves its work as it is, and tells who is connected.
     ///
     /// # Panics
     /// Where it does not end, or is not our own.
@@ -220,6 +241,16 @@ impl PostgresServer {
         own.end("-QUIT").expect("it ends");
     }
 
+    /// Kills the first process of a server of our own, which takes the others with it.
+    ///
+    /// # Panics
+    /// Where it does not end, or is not our own.
+    #[expect(clippy::expect_used, reason = "a test cannot go on without it")]
+    pub fn kill(&self) {
+        let own = self.own.as_ref().expect("a server of our own");
+        own.end("-KILL").expect("it ends");
+    }
+
     /// Starts it again where it was.
     ///
     /// # Panics
@@ -227,8 +258,12 @@ impl PostgresServer {
     #[expect(clippy::expect_used, reason = "a test cannot go on without it")]
     pub async fn restart(&self) {
         let own = self.own.as_ref().expect("a server of our own");
-        own.run().expect("it starts");
-        self.answers().await.expect("it answers");
+        // After a kill it does not start while a process of before is left.
+        until("PostgreSQL to start again", || async {
+            own.run().expect("it starts");
+            self.answers().await.ok()
+        })
+        .await;
     }
 
     /// Makes a replica of it, which waits for a primary that never comes.
@@ -262,6 +297,8 @@ impl Own {
         ] {
             command.arg("-c").arg(setting);
         }
+        // After a crash all files are synchronised one by one where not told otherwise: seconds.
+        command.args(["-c", "recovery_init_sync_method=syncfs"]);
         if self.durability == Durability::None {
             for setting in [
                 "fsync=off",
@@ -300,20 +337,16 @@ impl Drop for Own {
     }
 }
 
-fn program(name: &str) -> io::Result<PathBuf> {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut places: Vec<PathBuf> = versions.map(|entry| entry.path().join("bin")).collect();
-    // The newest first.
-    places.sort();
-    places.reverse();
-    find_program(name, &places).ok_or_else(|| io::Error::other(MISSING))
+fn initdb() -> io::Result<PathBuf> {
+    find_program("initdb", &postgres_places())
+        .ok_or_else(|| io::Error::other("PostgreSQL is installed without its initdb"))
 }
 
 /// Makes the directory that all servers are copies of. Its locale sorts unlike bytes do, where the
 /// system has such a one.
 fn init(user: User, pattern: &Path) -> io::Result<()> {
     let made = user
-        .command(&program("initdb")?)
+        .command(&initdb()?)
         .arg("-D")
         .arg(pattern)
         .args(["-U", ADMIN, "-A", "trust", "-E", "UTF8", "--locale-provider=icu"])
@@ -324,4 +357,46 @@ fn init(user: User, pattern: &Path) -> io::Result<()> {
         return Ok(());
     }
     Err(io::Error::other(String::from_utf8_lossy(&made.stderr).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As tests leave it that are killed.
+    #[tokio::test]
+    async fn what_dead_processes_left_on_a_named_server_goes_and_nothing_else() {
+        let own = PostgresServer::start(Durability::None).await;
+        let port = own.admin.get_ports().first().copied().expect("a port");
+        let named =
+            PostgresServer::named(&format!("postgresql://{ADMIN}@127.0.0.1:{port}/postgres"));
+        let (ours, _) = named.database().await;
+        let dead = format!("{}4294967295_0_0", names::prefix());
+        let admin = named.admin("postgres").await.expect("a connection");
+        for name in [dead.as_str(), "precious"] {
+            admin.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("made");
+        }
+        let databases = || async {
+            let rows = admin.query("SELECT datname::text FROM pg_database", &[]).await;
+            let rows = rows.expect("databases").into_iter();
+            rows.map(|row| row.get::<_, String>(0)).collect::<Vec<_>>()
+        };
+        assert!(databases().await.contains(&dead));
+        named.sweep().await;
+        let left = databases().await;
+        assert!(!left.contains(&dead), "{left:?}");
+        assert!(left.contains(&ours) && left.contains(&"precious".to_owned()), "{left:?}");
+    }
+
+    #[test]
+    #[should_panic(expected = "a server of our own")]
+    fn a_named_server_is_never_stopped() {
+        PostgresServer::named("postgresql://somebody@127.0.0.1:9/postgres").stop();
+    }
+
+    #[test]
+    #[should_panic(expected = "a server of our own")]
+    fn a_named_server_is_never_killed() {
+        PostgresServer::named("postgresql://somebody@127.0.0.1:9/postgres").kill();
+    }
 }

@@ -114,6 +114,7 @@ impl World {
         let seams = Seams {
             net: Arc::new(TokioNet),
             store,
+            feed: Arc::new(embedded.feed()),
             streams: embedded.clone(),
             clock,
             entropy: Arc::new(SystemEntropy),

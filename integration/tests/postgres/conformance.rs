@@ -10,8 +10,8 @@ use service::conformance::{Game, Rng, START, likely_event, store};
 use service::embedded::Embedded;
 use service::ports::{
     Claim, ClaimKey, Commit, CommitError, CommitId, Expected, Fingerprint, LogCommit, NewVersion,
-    OperationRow, Origin, OutboxRow, Source, Store, SystemClock, VersionChange, VersionCommit,
-    VersionOptions,
+    OperationRow, Origin, OutboxRow, Source, Store, SystemClock, Term, VersionChange,
+    VersionCommit, VersionOptions,
 };
 
 use crate::support::{OnServer, know_versions, open, settings, shared};
@@ -214,8 +214,18 @@ impl Both {
         let channel = self.rng.pick(&Channel::ALL).copied().expect("a channel");
         let floor = StreamId { ms: self.rng.below(2_000_000_000_000), seq: self.rng.bits() };
         let limit = self.rng.below_usize(6);
-        let one = self.embedded.outbox_assign(channel, floor, now, limit).await.expect("rows");
-        let other = self.postgres.outbox_assign(channel, floor, now, limit).await.expect("rows");
+        let one = self
+            .embedded
+            .outbox_assign(Term::default(), channel, floor, now, limit)
+            .await
+            .expect("rows")
+            .expect("its term");
+        let other = self
+            .postgres
+            .outbox_assign(Term::default(), channel, floor, now, limit)
+            .await
+            .expect("rows")
+            .expect("its term");
         assert_eq!(bare(&other), bare(&one), "{}", self.place);
         let count = self.rng.below_usize(one.len() + 1);
         let seqs =
@@ -224,7 +234,11 @@ impl Both {
         self.postgres.outbox_published(&seqs(&other), now).await.expect("marks");
         for store in [&self.embedded, &self.postgres] {
             if self.rng.clone().percent(20) {
-                store.outbox_unassign(channel).await.expect("taken back");
+                store
+                    .outbox_unassign(Term::default(), channel)
+                    .await
+                    .expect("taken back")
+                    .expect("its term");
             }
         }
         let newest = self.embedded.outbox_newest(channel).await.expect("newest");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use machine::{Channel, GameId, Status, StreamId};
 use service::conformance::{Rng, START};
-use service::ports::Store;
+use service::ports::{Store, Term};
 
 use crate::support::{know_versions, open, running, settings, shared};
 
@@ -81,9 +81,17 @@ async fn a_message_committed_late_is_neither_skipped_nor_published_out_of_order(
     late.batch_execute(&format!("BEGIN; {}", put("late"))).await.expect("a message");
     early.batch_execute(&put("early")).await.expect("a message");
     let channel = Channel::LobbyEvents;
-    let first = store.outbox_assign(channel, StreamId::ZERO, START, 9).await.expect("rows");
+    let first = store
+        .outbox_assign(Term::default(), channel, StreamId::ZERO, START, 9)
+        .await
+        .expect("rows")
+        .expect("its term");
     late.batch_execute("COMMIT").await.expect("committed");
-    let both = store.outbox_assign(channel, StreamId::ZERO, START, 9).await.expect("rows");
+    let both = store
+        .outbox_assign(Term::default(), channel, StreamId::ZERO, START, 9)
+        .await
+        .expect("rows")
+        .expect("its term");
     let payloads: Vec<&str> = both.iter().map(|row| row.payload.as_str()).collect();
     assert_eq!(payloads, ["early", "late"]);
     assert_eq!(both.first(), first.first(), "what has an id keeps it");
@@ -170,7 +178,11 @@ async fn a_replay_ends_where_it_began() {
                 SELECT 'gm:lobby_events', 'g', '{}', now() FROM generate_series(1, 6)";
     admin.batch_execute(fill).await.expect("messages");
     let channel = Channel::LobbyEvents;
-    let rows = store.outbox_assign(channel, StreamId::ZERO, START, 9).await.expect("rows");
+    let rows = store
+        .outbox_assign(Term::default(), channel, StreamId::ZERO, START, 9)
+        .await
+        .expect("rows")
+        .expect("its term");
     let seqs: Vec<u64> = rows.iter().take(4).map(|row| row.seq).collect();
     store.outbox_published(&seqs, START).await.expect("marks");
     let ids: Vec<StreamId> = rows.iter().filter_map(|row| row.stream_id).collect();
@@ -182,7 +194,11 @@ async fn a_replay_ends_where_it_began() {
     let taken: i64 = admin.query_one(&step, &[]).await.expect("a step").get(0);
     assert_eq!(taken, 2, "strictly above the one, and no higher than the other");
     assert_eq!(store.outbox_newest(channel).await.expect("newest"), ids[3]);
-    let again = store.outbox_assign(channel, StreamId::ZERO, START, 9).await.expect("rows");
+    let again = store
+        .outbox_assign(Term::default(), channel, StreamId::ZERO, START, 9)
+        .await
+        .expect("rows")
+        .expect("its term");
     let places: Vec<u64> = again.iter().map(|row| row.seq).collect();
     let wanted: Vec<u64> =
         [1, 2, 4, 5].into_iter().filter_map(|n| rows.get(n)).map(|row| row.seq).collect();

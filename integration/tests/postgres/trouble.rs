@@ -1,8 +1,10 @@
 //! Servers that are gone, or that do not write.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use integration::harness::until;
+use integration::proxy::{FaultProxy, Trap};
 use integration::servers::{Durability, PostgresServer};
 use machine::Event;
 use service::conformance::Rng;
@@ -82,4 +84,23 @@ async fn a_pool_that_is_used_up_is_waited_for_so_long_and_no_longer() {
     while let Some(answer) = tasks.join_next().await {
         answer.expect("it ends").expect("those who had one were answered");
     }
+}
+
+/// Whoever starts while the database goes away has to wait for it, and must not take that for a
+/// migration that was refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_whose_connection_is_lost_has_not_failed() {
+    let (_, database) = shared().await;
+    let server: SocketAddr =
+        database.url.split(['@', '/']).nth(3).unwrap_or_default().parse().expect("an address");
+    let proxy = FaultProxy::start(server);
+    let url = database.url.replace(&server.to_string(), &proxy.address().to_string());
+    for request in [&b"pg_advisory_lock"[..], b"schema_history"] {
+        let lost = proxy.trap(Trap::request_with(request));
+        let error = migrate(&url.as_str().into()).await.expect_err("a lost connection");
+        assert!(matches!(error, MigrateError::Unreachable(_)), "{error}");
+        assert_eq!(lost.count(), 1);
+        proxy.heal();
+    }
+    migrate(&url.as_str().into()).await.expect("the schema is there");
 }

@@ -13,7 +13,7 @@ use service::conformance::{Game, Rng, register_versions};
 use service::driver::{Driver, Parts};
 use service::effects::Effects;
 use service::embedded::Embedded;
-use service::ports::{Clock, Committed, Store, Streams, SystemClock, SystemEntropy};
+use service::ports::{Clock, Committed, Store, Streams, SystemClock, SystemEntropy, Term};
 use service::timers::TimerQueue;
 use service::workers::{HealthConsumer, Relay, Start};
 use tokio_util::sync::CancellationToken;
@@ -59,14 +59,30 @@ impl GameMaster {
     }
 
     pub(crate) fn relay(&self, streams: Arc<dyn Streams>) -> AbortOnDropHandle<()> {
-        let relay = Relay {
+        self.relay_of(Arc::clone(&self.store) as _, streams)
+    }
+
+    /// One that publishes what another store holds.
+    pub(crate) fn relay_of(
+        &self,
+        store: Arc<dyn Store>,
+        streams: Arc<dyn Streams>,
+    ) -> AbortOnDropHandle<()> {
+        let relay = self.worker(store, streams);
+        AbortOnDropHandle::new(tokio::spawn(relay.run(CancellationToken::new())))
+    }
+
+    /// The relay, for whoever wants it otherwise.
+    pub(crate) fn worker(&self, store: Arc<dyn Store>, streams: Arc<dyn Streams>) -> Relay {
+        Relay {
             driver: Arc::clone(&self.driver),
-            store: Arc::clone(&self.store) as _,
+            store,
             streams,
             clock: Arc::new(SystemClock),
             keep_published: TimeDelta::hours(24),
-        };
-        AbortOnDropHandle::new(tokio::spawn(relay.run(CancellationToken::new())))
+            trim_after: None,
+            term: Term::default(),
+        }
     }
 
     pub(crate) fn listen(&self, streams: Arc<dyn Streams>, label: &str) -> AbortOnDropHandle<()> {

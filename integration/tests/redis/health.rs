@@ -78,3 +78,36 @@ async fn it_goes_on_where_it_was_and_from_the_start_where_that_is_lost() {
         assert_eq!(summary(&gm).await, wanted);
     }
 }
+
+/// The key goes while it is read, or is none of a stream for a while.
+#[tokio::test]
+async fn a_key_that_goes_or_is_no_stream_holds_up_nobody_for_ever() {
+    let server = RedisServer::start(Durability::No).await;
+    let streams = streams(&server.url());
+    let gm = GameMaster::new().await;
+    let _consumer = gm.listen(streams.clone(), "gm");
+    let tell = async |at: &str, event_type: &str| {
+        let payload = event(&gm, event_type);
+        server.command(&["XADD", STREAM, at, "payload", &payload]).await.expect("an entry");
+    };
+    tell("50-0", "container_oom").await;
+    until_saved(&*streams, "gm", "50-0").await;
+    assert_eq!(server.command(&["DEL", STREAM]).await.expect("an answer"), ":1");
+    // Its newest id is noticed, and what comes below the last one is read.
+    until_saved(&*streams, "gm", "0-0").await;
+    tell("20-0", "healthy").await;
+    until_saved(&*streams, "gm", "20-0").await;
+    assert_eq!(summary(&gm).await, Summary::Oom, "of this game something newer is known");
+    server.command(&["DEL", STREAM]).await.expect("an answer");
+    server.command(&["SET", STREAM, "text"]).await.expect("planted");
+    server.command(&["CONFIG", "RESETSTAT"]).await.expect("reset");
+    until("the reader to be refused", || async {
+        let errors = server.command(&["INFO", "errorstats"]).await.ok()?;
+        errors.contains("errorstat_WRONGTYPE:").then_some(())
+    })
+    .await;
+    server.command(&["DEL", STREAM]).await.expect("an answer");
+    tell("60-0", "container_exited").await;
+    until_saved(&*streams, "gm", "60-0").await;
+    assert_eq!(summary(&gm).await, Summary::Exited);
+}

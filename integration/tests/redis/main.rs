@@ -6,13 +6,14 @@ mod bus;
 mod conformance;
 mod game_master;
 mod health;
-mod proxy;
+mod pace;
 mod relay;
 mod trouble;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use integration::proxy::FaultProxy;
 use machine::StreamId;
 use net::{RedisLimits, TokioNet};
 use service::ports::{AppendAt, Appended, Entry, Streams};
@@ -37,6 +38,11 @@ fn settings(url: &str, key_prefix: &str) -> RedisSettings {
 
 fn streams(url: &str) -> Arc<RedisStreams> {
     Arc::new(RedisStreams::new(Arc::new(TokioNet), settings(url, "")))
+}
+
+/// The Redis behind a proxy.
+fn url(proxy: &FaultProxy) -> String {
+    format!("redis://{}", proxy.address())
 }
 
 fn id(ms: u64, seq: u64) -> StreamId {

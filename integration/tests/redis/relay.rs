@@ -4,15 +4,17 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use integration::harness::until;
+use integration::proxy::{Close, FaultProxy, Trap};
 use integration::redis_server::{Durability, RedisServer};
-use machine::{Channel, StreamId};
-use service::ports::{Store as _, Streams};
+use machine::{Channel, StreamId, Timestamp};
+use service::ports::{AppendAt, Clock, NewEntry, Store as _, Streams, SystemClock};
+use service::workers::Relay;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::game_master::{GameMaster, INTENTS, LOBBY, entries};
-use super::proxy::Proxy;
-use super::{eventually, id, streams};
+use super::{eventually, id, streams, url};
 
 type Told = Arc<Mutex<Vec<(StreamId, String)>>>;
 
@@ -174,18 +176,18 @@ async fn entries_from_the_future_are_gone_on_above() {
 #[tokio::test]
 async fn lost_answers_and_cut_connections_duplicate_nothing() {
     let server = RedisServer::start(Durability::No).await;
-    let proxy = Proxy::new(server.address()).await;
-    let through = streams(&proxy.url());
+    let proxy = FaultProxy::start(server.address());
+    let through = streams(&url(&proxy));
     let direct = streams(&server.url());
     let consumer = Consumer::of(&server.url());
     let mut gm = GameMaster::new().await;
     let _relay = gm.relay(through.clone());
     for _ in 0..4 {
-        proxy.lose_answers(1);
+        let lost_answers = proxy.trap(Trap::answer_to(b"XADD"));
         gm.turns(30).await;
         gm.until_told(&*direct).await;
+        assert_eq!(lost_answers.count(), 1);
     }
-    assert_eq!(proxy.lost(), 4);
     consumer.until_told(&gm).await;
     // On the channel with other producers: at least once.
     let texts = |entries: Vec<(StreamId, String)>| -> BTreeSet<String> {
@@ -193,6 +195,114 @@ async fn lost_answers_and_cut_connections_duplicate_nothing() {
     };
     let told = entries(&*direct, INTENTS).await;
     assert_eq!(texts(told), texts(gm.published(Channel::NotificationIntents).await));
+}
+
+#[tokio::test]
+async fn a_batch_of_which_half_arrives_is_told_once() {
+    let server = RedisServer::start(Durability::No).await;
+    let proxy = FaultProxy::start(server.address());
+    let direct = streams(&server.url());
+    let consumer = Consumer::of(&server.url());
+    let mut gm = GameMaster::new().await;
+    let _relay = gm.relay(streams(&url(&proxy)));
+    gm.turns(1).await;
+    gm.until_told(&*direct).await;
+    for _ in 0..4 {
+        let halves = proxy.trap(Trap::half_of(b"XADD").close(Close::Finish));
+        gm.turns(30).await;
+        gm.until_told(&*direct).await;
+        assert_eq!(halves.count(), 1);
+    }
+    consumer.until_told(&gm).await;
+    let told = entries(&*direct, INTENTS).await;
+    assert_eq!(told.len(), gm.published(Channel::NotificationIntents).await.len(), "nothing twice");
+}
+
+/// What is left of a stream ends in the middle of what was appended at once.
+#[tokio::test]
+async fn a_tail_lost_in_the_middle_of_a_batch_is_told_again() {
+    let server = RedisServer::start(Durability::No).await;
+    let streams = streams(&server.url());
+    let mut gm = GameMaster::new().await;
+    gm.turns(90).await;
+    {
+        let _relay = gm.relay(streams.clone());
+        gm.until_told(&*streams).await;
+    }
+    let before = entries(&*streams, LOBBY).await;
+    for kept in [before.len() / 2, 1, before.len() - 1] {
+        assert_eq!(server.command(&["DEL", LOBBY]).await.expect("an answer"), ":1");
+        let left: Vec<NewEntry<'_>> = before
+            .iter()
+            .take(kept)
+            .map(|(id, text)| NewEntry { at: AppendAt::Exactly(*id), payload: text.as_bytes() })
+            .collect();
+        let ended = streams.append_all(LOBBY, StreamId::ZERO, &left).await;
+        assert_eq!(ended.added.len(), kept, "{ended:?}");
+        // Some of what comes next has its id already.
+        gm.turns(3).await;
+        let _relay = gm.relay(streams.clone());
+        gm.until_told(&*streams).await;
+        assert_eq!(entries(&*streams, LOBBY).await[..before.len()], before);
+    }
+}
+
+/// Redis answers, and says no.
+#[tokio::test]
+async fn while_redis_refuses_messages_wait_and_then_are_told_in_order() {
+    let server = RedisServer::start(Durability::No).await;
+    let streams = streams(&server.url());
+    let consumer = Consumer::of(&server.url());
+    let mut gm = GameMaster::new().await;
+    let _relay = gm.relay(streams.clone());
+    gm.turns(5).await;
+    gm.until_told(&*streams).await;
+    let command = async |words: &str| {
+        let words: Vec<&str> = words.split(' ').collect();
+        let answer = server.command(&words).await.expect("an answer");
+        assert!(answer.starts_with('+') || answer.starts_with(':'), "{words:?}: {answer}");
+    };
+    let slaveof = format!("REPLICAOF 127.0.0.1 {}", server.address().port() + 1);
+    for (code, begin, end) in [
+        (
+            "WRONGTYPE",
+            ["RENAME gm:lobby_events kept", "SET gm:lobby_events text"],
+            ["DEL gm:lobby_events", "RENAME kept gm:lobby_events"],
+        ),
+        ("OOM", ["PING", "CONFIG SET maxmemory 1"], ["PING", "CONFIG SET maxmemory 0"]),
+        (
+            "NOREPLICAS",
+            ["PING", "CONFIG SET min-replicas-to-write 1"],
+            ["PING", "CONFIG SET min-replicas-to-write 0"],
+        ),
+        ("READONLY", ["PING", &slaveof], ["PING", "REPLICAOF NO ONE"]),
+        // Of the rights of a script's commands Redis 7.0 has no code for it.
+        (
+            "ERR|NOPERM",
+            ["PING", "ACL SETUSER default -xadd"],
+            ["PING", "ACL SETUSER default +xadd"],
+        ),
+        ("NOPERM", ["PING", "ACL SETUSER default -eval"], ["PING", "ACL SETUSER default +eval"]),
+    ] {
+        command("CONFIG RESETSTAT").await;
+        for words in begin {
+            command(words).await;
+        }
+        gm.turns(4).await;
+        until(&format!("{code} for the relay"), || async {
+            let errors = server.command(&["INFO", "errorstats"]).await.ok()?;
+            let mut codes = code.split('|').map(|code| format!("errorstat_{code}:"));
+            codes.any(|code| errors.contains(&code)).then_some(())
+        })
+        .await;
+        let waiting = gm.store.outbox_backlog().await.expect("a backlog").waiting;
+        assert!(waiting >= 4, "{code}: {waiting}");
+        for words in end {
+            command(words).await;
+        }
+        gm.until_told(&*streams).await;
+        consumer.until_told(&gm).await;
+    }
 }
 
 #[tokio::test]
@@ -236,4 +346,50 @@ async fn what_was_trimmed_is_not_told_again() {
     gm.until_published().await;
     let wanted = gm.published(Channel::LobbyEvents).await;
     assert_eq!(entries(&*streams, LOBBY).await, wanted[before..]);
+}
+
+/// Weeks from now.
+struct Later(TimeDelta);
+
+impl Clock for Later {
+    fn now(&self) -> Timestamp {
+        SystemClock.now() + self.0
+    }
+}
+
+#[tokio::test]
+async fn what_is_old_is_trimmed_and_not_told_again() {
+    let server = RedisServer::start(Durability::No).await;
+    let streams = streams(&server.url());
+    let mut gm = GameMaster::new().await;
+    gm.turns(450).await;
+    {
+        let _relay = gm.relay(streams.clone());
+        gm.until_told(&*streams).await;
+    }
+    let all = entries(&*streams, LOBBY).await;
+    let trims = |days, after| Relay {
+        clock: Arc::new(Later(TimeDelta::days(days))),
+        trim_after: after,
+        ..gm.worker(gm.store.clone(), streams.clone())
+    };
+    let fortnight = Some(TimeDelta::days(14));
+    trims(13, fortnight).trim().await.expect("a trim");
+    assert_eq!(entries(&*streams, LOBBY).await, all, "none is old enough");
+    trims(15, fortnight).trim().await.expect("a trim");
+    assert_eq!(entries(&*streams, LOBBY).await, all, "a stream that is lost is given all of them");
+    gm.store.outbox_prune(Later(TimeDelta::days(1)).now()).await.expect("a count");
+    trims(15, None).trim().await.expect("no trim");
+    assert_eq!(entries(&*streams, LOBBY).await, all, "never");
+    trims(15, fortnight).trim().await.expect("a trim");
+    // Whole nodes go, of a hundred entries each as Redis comes.
+    let left = entries(&*streams, LOBBY).await;
+    assert!(left.len() < 100, "{}", left.len());
+    assert_eq!(left, all[all.len() - left.len()..]);
+    let _relay = gm.relay(streams.clone());
+    gm.turns(2).await;
+    gm.until_published().await;
+    let next = gm.published(Channel::LobbyEvents).await;
+    let told = entries(&*streams, LOBBY).await;
+    assert_eq!(told, [left, next].concat(), "only what is new");
 }

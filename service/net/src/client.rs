@@ -2,25 +2,23 @@
 
 mod connector;
 mod error;
+mod pool;
 
-use std::error::Error as _;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::uri::Scheme;
-use http::{Method, Request, Response, Version, header};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Method, Request, Response, Uri, Version, header};
 use http_body_util::Full;
-use hyper_util::client::legacy::connect::capture_connection;
-use hyper_util::client::legacy::{Client, Error as ExchangeError};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
 
-use self::connector::Connector;
+use self::connector::{Connector, DEFAULT_PORT};
 pub use self::error::{CallError, NotSent, Unknown};
-use crate::body::{BodyError, collect};
+use self::pool::{Failure, Link, Pool};
+use crate::body::BodyError;
 use crate::seam::Net;
 
 /// Bounds the head of a response, and what is read ahead of a body.
@@ -70,7 +68,8 @@ pub struct HttpClient {
 }
 
 struct Inner {
-    client: Client<Connector, Full<Bytes>>,
+    connector: Connector,
+    pool: Arc<Pool>,
     limits: ClientLimits,
 }
 
@@ -88,15 +87,8 @@ impl HttpClient {
         guard: Option<Arc<dyn AddressGuard>>,
     ) -> Self {
         let connector = Connector { net, guard, connect_timeout: limits.connect_timeout };
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(limits.idle_timeout)
-            .pool_max_idle_per_host(limits.max_idle_per_host)
-            .http1_max_buf_size(READ_BUFFER_BYTES)
-            .retry_canceled_requests(false)
-            .build(connector);
-        Self { inner: Arc::new(Inner { client, limits }) }
+        let pool = Pool::new(limits.max_idle_per_host, limits.idle_timeout);
+        Self { inner: Arc::new(Inner { connector, pool, limits }) }
     }
 
     /// Sends `request` once and reads the response whole, within the client's total time-out.
@@ -113,44 +105,58 @@ impl HttpClient {
         request: Request<Bytes>,
         total: Duration,
     ) -> Result<Response<Bytes>, CallError> {
-        let mut request = prepare(request).map_err(CallError::NotSent)?;
-        // SUBTLE: the pool announces the connection it gives the request to before it gives it, and
-        // does so inside the future polled here. So a call that ended without an announcement sent
-        // nothing, however it ended. Judging by the kind of the error alone could not tell that a
-        // deadline expired while connecting.
-        let connection = capture_connection(&mut request);
-        let outcome = timeout(total, self.exchange(request)).await;
-        let assigned = connection.connection_metadata().is_some();
-        match outcome {
+        let (authority, request) = prepare(request).map_err(CallError::NotSent)?;
+        // A call that ended without a connection sent nothing, however it ended. Judging by the kind
+        // of the error alone could not tell that a deadline expired while connecting.
+        let mut has_connection = false;
+        let exchange = self.exchange(&authority, request, &mut has_connection);
+        match timeout(total, exchange).await {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(Failure::NoResponse(error))) if !assigned => {
-                Err(CallError::NotSent(before_sending(error)))
-            }
-            Ok(Err(Failure::NoResponse(error))) => {
+            Ok(Err(Failed::Before(reason))) => Err(CallError::NotSent(reason)),
+            Ok(Err(Failed::After(Failure::NoResponse(error)))) => {
                 Err(CallError::Unknown(Unknown::NoResponse(error)))
             }
-            Ok(Err(Failure::Body(error))) => Err(after_head(error, total)),
-            Err(_elapsed) if !assigned => Err(CallError::NotSent(NotSent::ConnectTimedOut)),
+            Ok(Err(Failed::After(Failure::Body(error)))) => Err(after_head(error, total)),
+            Err(_elapsed) if !has_connection => Err(CallError::NotSent(NotSent::ConnectTimedOut)),
             Err(_elapsed) => Err(CallError::Unknown(Unknown::TimedOut(total))),
         }
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Failure> {
-        let response = self.inner.client.request(request).await.map_err(Failure::NoResponse)?;
-        let (head, body) = response.into_parts();
-        let max_bytes = self.inner.limits.max_response_bytes;
-        let body = collect(body, max_bytes).await.map_err(Failure::Body)?;
-        Ok(Response::from_parts(head, body))
+    /// SUBTLE: `has_connection` is set before the connection gets the request. A connection that
+    /// failed, or that the caller gave up, is dropped and so closed.
+    async fn exchange(
+        &self,
+        authority: &Authority,
+        request: Request<Full<Bytes>>,
+        has_connection: &mut bool,
+    ) -> Result<Response<Bytes>, Failed> {
+        let Inner { connector, pool, limits } = &*self.inner;
+        let mut link = match pool.take(authority.as_str()).await {
+            Some(link) => link,
+            None => {
+                let stream = connector.connect(authority).await.map_err(Failed::Before)?;
+                let link = Link::over(stream).await;
+                link.map_err(|e| Failed::Before(NotSent::NoConnection(Arc::new(e))))?
+            }
+        };
+        *has_connection = true;
+        let answered = link.exchange(request, limits.max_response_bytes).await;
+        let response = answered.map_err(Failed::After)?;
+        pool.keep(authority.as_str(), link).await;
+        Ok(response)
     }
 }
 
-enum Failure {
-    NoResponse(ExchangeError),
-    Body(BodyError),
+enum Failed {
+    /// There was no connection.
+    Before(NotSent),
+    /// There was.
+    After(Failure),
 }
 
-/// Refuses what this client does not send, and leaves the framing to the protocol layer.
-fn prepare(request: Request<Bytes>) -> Result<Request<Full<Bytes>>, NotSent> {
+/// Refuses what this client does not send, and leaves the framing to the protocol layer. Whom the
+/// request is for, and what goes to them.
+fn prepare(request: Request<Bytes>) -> Result<(Authority, Request<Full<Bytes>>), NotSent> {
     let uri = request.uri();
     if uri.scheme() != Some(&Scheme::HTTP) {
         return Err(NotSent::Invalid("the URI is not an absolute http URI"));
@@ -164,20 +170,24 @@ fn prepare(request: Request<Bytes>) -> Result<Request<Full<Bytes>>, NotSent> {
     if request.method() == Method::CONNECT {
         return Err(NotSent::Invalid("the method CONNECT is not supported"));
     }
+    let authority = authority.clone();
+    let target = uri.path_and_query().cloned();
+    let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
     let mut request = request.map(Full::new);
     *request.version_mut() = Version::HTTP_11;
+    *request.uri_mut() = Uri::from(target);
+    let host = match authority.port_u16() {
+        Some(DEFAULT_PORT) | None => authority.host(),
+        Some(_) => authority.as_str(),
+    };
+    let host = HeaderValue::from_str(host);
+    let host = host.map_err(|_| NotSent::Invalid("the host cannot be sent"))?;
+    request.headers_mut().entry(header::HOST).or_insert(host);
     // The length is that of the body we hold. A copied header that says otherwise would let the
     // peer take the rest for a second request.
     request.headers_mut().remove(header::CONTENT_LENGTH);
     request.headers_mut().remove(header::TRANSFER_ENCODING);
-    Ok(request)
-}
-
-fn before_sending(error: ExchangeError) -> NotSent {
-    match error.source().and_then(|source| source.downcast_ref::<NotSent>()) {
-        Some(reason) => reason.clone(),
-        None => NotSent::NoConnection(Arc::new(error)),
-    }
+    Ok((authority, request))
 }
 
 fn after_head(error: BodyError, total: Duration) -> CallError {

@@ -82,6 +82,14 @@ pub enum RedisFailure {
     TooLong,
 }
 
+impl RedisFailure {
+    /// A refusal that a script has caught, from what Redis says: its first word is the code.
+    pub fn refused(text: &str) -> Self {
+        let (code, detail) = text.split_once(' ').unwrap_or((text, ""));
+        Self::Refused { code: connection::escaped(code), detail: connection::escaped(detail) }
+    }
+}
+
 /// Redis, as whoever holds it uses it. Clones share the connections.
 #[derive(Clone)]
 pub struct RedisLink {

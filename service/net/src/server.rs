@@ -67,6 +67,9 @@ pub struct ServerLimits {
     pub drain: Duration,
     /// Whether responses carry `Date`. Off where output must not depend on the wall clock.
     pub auto_date_header: bool,
+    /// Whether requests carry [`PeerAddr`]. Off for those who do not ask: it costs every request
+    /// several allocations.
+    pub peer_address: bool,
 }
 
 impl Default for ServerLimits {
@@ -82,11 +85,12 @@ impl Default for ServerLimits {
             linger_timeout: Duration::from_secs(1),
             drain: Duration::from_secs(10),
             auto_date_header: true,
+            peer_address: true,
         }
     }
 }
 
-/// The address of the client, in the extensions of every request.
+/// The address of the client, in the extensions of every request, where the limits say so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
 

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use service::app::{self, App, Seams};
+use service::app::{self, App, Seams, StartError};
 use service::config::{ServeArgs, Settings};
 use service::embedded::Embedded;
-use service::ports::{Clock, Store, Streams, SystemClock, SystemEntropy};
-use service::postgres::{self, MigrateError, Postgres, PostgresSettings};
+use service::ports::{Clock, Feed, Store, Streams, SystemClock, SystemEntropy};
+use service::postgres::{self, MigrateError, Postgres, PostgresFeed, PostgresSettings};
 use service::redis_streams::RedisStreams;
 use service::telemetry::{PoolStatus, logs};
 use tokio::time::{Instant, sleep};
@@ -27,6 +27,7 @@ const START_PAUSE: Duration = Duration::from_secs(1);
 struct Kept {
     store: Arc<dyn Store>,
     streams: Arc<dyn Streams>,
+    feed: Arc<dyn Feed>,
     /// Where that is a database.
     postgres: Option<Postgres>,
 }
@@ -60,11 +61,17 @@ async fn serve(args: &ServeArgs, stopping: CancellationToken) -> Result<(), Fail
         net: Arc::new(net::TokioNet),
         store: kept.store,
         streams: kept.streams,
+        feed: kept.feed,
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
     };
     let failed = |error: String| Failure::new(EXIT_FAILURE, plain(&error));
-    let bound = app::bind(settings, seams, stopping).await.map_err(|e| failed(e.to_string()))?;
+    let bound = match app::bind(settings, seams, stopping.clone()).await {
+        Ok(bound) => bound,
+        // Told to end while the store was waited for.
+        Err(StartError::Store(_)) if stopping.is_cancelled() => return Ok(()),
+        Err(error) => return Err(failed(error.to_string())),
+    };
     let address = bound.address().map_err(|e| failed(e.to_string()))?;
     if let Some(postgres) = kept.postgres {
         watch(&bound.app(), postgres);
@@ -99,9 +106,12 @@ async fn kept(args: &ServeArgs) -> Result<Kept, Failure> {
         Arc::new(RedisStreams::new(Arc::new(net::TokioNet), settings)) as Arc<dyn Streams>
     });
     if let Some(settings) = args.postgres.settings() {
-        let postgres = database(settings).await?;
+        let postgres = database(settings.clone()).await?;
+        let feed = PostgresFeed::open(&settings, Arc::new(net::TokioNet), &SystemEntropy);
+        let feed = feed.map_err(|e| Failure::new(EXIT_FAILURE, plain(&e.to_string())))?;
         let streams = redis.unwrap_or_else(|| Arc::new(Embedded::in_memory(clock)));
-        return Ok(Kept { store: Arc::new(postgres.clone()), streams, postgres: Some(postgres) });
+        let store = Arc::new(postgres.clone());
+        return Ok(Kept { store, streams, feed: Arc::new(feed), postgres: Some(postgres) });
     }
     let embedded = match args.store_file.clone() {
         Some(path) => Embedded::open(path, clock)
@@ -110,7 +120,8 @@ async fn kept(args: &ServeArgs) -> Result<Kept, Failure> {
     };
     let embedded = Arc::new(embedded);
     let streams = redis.unwrap_or_else(|| embedded.clone());
-    Ok(Kept { store: embedded, streams, postgres: None })
+    let feed = Arc::new(embedded.feed());
+    Ok(Kept { store: embedded, streams, feed, postgres: None })
 }
 
 /// The database, migrated. One that is away is waited for, for a while: it may be starting too.

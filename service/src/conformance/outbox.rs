@@ -6,7 +6,7 @@ use machine::{Channel, Event, StreamId, Timestamp};
 use super::records::{apply, running};
 use super::sample::{Game, START, fresh};
 use super::{Rng, StoreFactory};
-use crate::ports::{Backlog, OutboxRow, Store};
+use crate::ports::{Backlog, OutboxRow, Store, Term};
 
 const EVENTS: Channel = Channel::LobbyEvents;
 const INTENTS: Channel = Channel::NotificationIntents;
@@ -38,7 +38,11 @@ pub(super) async fn messages_leave_in_order(factory: &mut dyn StoreFactory) {
     let store = fresh(factory).await;
     let mut rng = Rng::new(20);
     let mut games = [running(&*store, "a", &mut rng).await, running(&*store, "b", &mut rng).await];
-    let begun = store.outbox_assign(EVENTS, StreamId::ZERO, START, 100).await.expect("rows");
+    let begun = store
+        .outbox_assign(Term::default(), EVENTS, StreamId::ZERO, START, 100)
+        .await
+        .expect("rows")
+        .expect("its term");
     let seqs: Vec<u64> = begun.iter().map(|row| row.seq).collect();
     store.outbox_published(&seqs, START).await.expect("a mark");
     let mut wanted = vec![];
@@ -48,10 +52,18 @@ pub(super) async fn messages_leave_in_order(factory: &mut dyn StoreFactory) {
         }
     }
     let backlog = store.outbox_backlog().await.expect("a backlog").waiting;
-    let first = store.outbox_assign(EVENTS, StreamId::ZERO, START, 3).await.expect("rows");
+    let first = store
+        .outbox_assign(Term::default(), EVENTS, StreamId::ZERO, START, 3)
+        .await
+        .expect("rows")
+        .expect("its term");
     assert_eq!(first.len(), 3);
     let later = START + TimeDelta::seconds(5);
-    let all = store.outbox_assign(EVENTS, StreamId::ZERO, later, 100).await.expect("rows");
+    let all = store
+        .outbox_assign(Term::default(), EVENTS, StreamId::ZERO, later, 100)
+        .await
+        .expect("rows")
+        .expect("its term");
     assert_eq!(all.iter().map(|row| row.payload.clone()).collect::<Vec<_>>(), wanted);
     assert_eq!(all.get(..3), Some(first.as_slice()), "what has an id keeps it");
     assert!(all.iter().zip(all.iter().skip(1)).all(|(a, b)| a.seq < b.seq));
@@ -60,12 +72,27 @@ pub(super) async fn messages_leave_in_order(factory: &mut dyn StoreFactory) {
     assert!(grows(&given) && given.first() > ids(&begun).last());
     assert_eq!(given.get(3), Some(&StreamId { ms: ms(later), seq: 0 }), "the present is carried");
     // A clock that goes back takes no id back.
-    let again = store.outbox_assign(EVENTS, StreamId::ZERO, START, 100).await.expect("rows");
+    let again = store
+        .outbox_assign(Term::default(), EVENTS, StreamId::ZERO, START, 100)
+        .await
+        .expect("rows")
+        .expect("its term");
     assert_eq!(again, all);
     assert_eq!(store.outbox_backlog().await.expect("a backlog").waiting, backlog);
-    assert_eq!(store.outbox_assign(EVENTS, StreamId::ZERO, START, 0).await.expect("none"), vec![]);
+    assert_eq!(
+        store
+            .outbox_assign(Term::default(), EVENTS, StreamId::ZERO, START, 0)
+            .await
+            .expect("none")
+            .expect("its term"),
+        vec![]
+    );
     // The other channel's messages are its own.
-    let intents = store.outbox_assign(INTENTS, StreamId::ZERO, START, 100).await.expect("rows");
+    let intents = store
+        .outbox_assign(Term::default(), INTENTS, StreamId::ZERO, START, 100)
+        .await
+        .expect("rows")
+        .expect("its term");
     assert!(intents.iter().all(|row| row.channel == INTENTS));
     assert_eq!(u64::try_from(all.len() + intents.len()).expect("few"), backlog);
 }
@@ -76,21 +103,41 @@ pub(super) async fn ids_lie_above_the_floor(factory: &mut dyn StoreFactory) {
     let mut rng = Rng::new(21);
     let mut game = running(&*store, "a", &mut rng).await;
     play_turn(&*store, &mut game, &mut rng).await;
-    let first = store.outbox_assign(EVENTS, StreamId::ZERO, START, 100).await.expect("rows");
+    let first = store
+        .outbox_assign(Term::default(), EVENTS, StreamId::ZERO, START, 100)
+        .await
+        .expect("rows")
+        .expect("its term");
     let floor = StreamId { ms: ms(START) + 10_000_000, seq: 7 };
-    let kept = store.outbox_assign(EVENTS, floor, START, 100).await.expect("rows");
+    let kept = store
+        .outbox_assign(Term::default(), EVENTS, floor, START, 100)
+        .await
+        .expect("rows")
+        .expect("its term");
     assert_eq!(kept, first, "a floor takes no id back by itself");
-    store.outbox_unassign(EVENTS).await.expect("taken back");
-    let raised = store.outbox_assign(EVENTS, floor, START, 100).await.expect("rows");
+    store.outbox_unassign(Term::default(), EVENTS).await.expect("taken back").expect("its term");
+    let raised = store
+        .outbox_assign(Term::default(), EVENTS, floor, START, 100)
+        .await
+        .expect("rows")
+        .expect("its term");
     assert_eq!(raised.len(), first.len());
     assert!(ids(&raised).iter().all(|id| *id > floor) && grows(&ids(&raised)));
     // The floor is forgotten, the ids are not: they may be in the stream already.
-    store.outbox_unassign(EVENTS).await.expect("taken back");
-    let again = store.outbox_assign(EVENTS, StreamId::ZERO, START, 100).await.expect("rows");
+    store.outbox_unassign(Term::default(), EVENTS).await.expect("taken back").expect("its term");
+    let again = store
+        .outbox_assign(Term::default(), EVENTS, StreamId::ZERO, START, 100)
+        .await
+        .expect("rows")
+        .expect("its term");
     assert!(ids(&again).first() > ids(&raised).last() && grows(&ids(&again)));
     let full = StreamId { ms: ms(START) + 20_000_000, seq: u64::MAX };
-    store.outbox_unassign(EVENTS).await.expect("taken back");
-    let carried = store.outbox_assign(EVENTS, full, START, 1).await.expect("rows");
+    store.outbox_unassign(Term::default(), EVENTS).await.expect("taken back").expect("its term");
+    let carried = store
+        .outbox_assign(Term::default(), EVENTS, full, START, 1)
+        .await
+        .expect("rows")
+        .expect("its term");
     assert!(ids(&carried).first() > Some(&full), "the sequence is carried into the milliseconds");
 }
 
@@ -103,7 +150,11 @@ pub(super) async fn published_messages_are_found_again(factory: &mut dyn StoreFa
     for _ in 0..5 {
         play_turn(&*store, &mut game, &mut rng).await;
     }
-    let rows = store.outbox_assign(EVENTS, StreamId::ZERO, START, 100).await.expect("rows");
+    let rows = store
+        .outbox_assign(Term::default(), EVENTS, StreamId::ZERO, START, 100)
+        .await
+        .expect("rows")
+        .expect("its term");
     assert_eq!(store.outbox_newest(EVENTS).await.expect("newest"), StreamId::ZERO);
     let backlog = store.outbox_backlog().await.expect("a backlog").waiting;
     let mut marked = vec![];
@@ -124,7 +175,11 @@ pub(super) async fn published_messages_are_found_again(factory: &mut dyn StoreFa
     }
     let count = u64::try_from(rows.len()).expect("few");
     assert_eq!(store.outbox_backlog().await.expect("a backlog").waiting, backlog - count);
-    store.outbox_unassign(EVENTS).await.expect("nothing to take back");
+    store
+        .outbox_unassign(Term::default(), EVENTS)
+        .await
+        .expect("nothing to take back")
+        .expect("its term");
     for (n, id) in ids(&rows).into_iter().enumerate() {
         let found = store.outbox_published_after(EVENTS, id, 100).await.expect("rows");
         assert_eq!(found, marked.get(n + 1..).expect("in range"));
@@ -142,7 +197,11 @@ pub(super) async fn published_messages_are_found_again(factory: &mut dyn StoreFa
     assert_eq!(store.outbox_backlog().await.expect("a backlog").waiting, backlog - count);
     // What was pruned leaves its ids used.
     play_turn(&*store, &mut game, &mut rng).await;
-    let next = store.outbox_assign(EVENTS, StreamId::ZERO, START, 100).await.expect("rows");
+    let next = store
+        .outbox_assign(Term::default(), EVENTS, StreamId::ZERO, START, 100)
+        .await
+        .expect("rows")
+        .expect("its term");
     assert!(ids(&next).first() > ids(&rows).last());
     assert!(next.first().map(|row| row.seq) > rows.last().map(|row| row.seq));
 }
@@ -157,7 +216,11 @@ pub(super) async fn a_long_outbox_is_pruned_whole(factory: &mut dyn StoreFactory
     }
     let mut seqs = vec![];
     for channel in Channel::ALL {
-        let rows = store.outbox_assign(channel, StreamId::ZERO, START, 1_000).await.expect("rows");
+        let rows = store
+            .outbox_assign(Term::default(), channel, StreamId::ZERO, START, 1_000)
+            .await
+            .expect("rows")
+            .expect("its term");
         seqs.extend(rows.iter().map(|row| row.seq));
     }
     store.outbox_published(&seqs, START).await.expect("marks");
@@ -176,12 +239,20 @@ pub(super) async fn published_messages_are_replayed(factory: &mut dyn StoreFacto
     for _ in 0..4 {
         play_turn(&*store, &mut game, &mut rng).await;
     }
-    let rows = store.outbox_assign(EVENTS, StreamId::ZERO, START, 100).await.expect("rows");
+    let rows = store
+        .outbox_assign(Term::default(), EVENTS, StreamId::ZERO, START, 100)
+        .await
+        .expect("rows")
+        .expect("its term");
     assert!(rows.len() > 3, "{rows:?}");
     let (out, waiting) = rows.split_at(rows.len() - 1);
     let seqs: Vec<u64> = out.iter().map(|row| row.seq).collect();
     store.outbox_published(&seqs, START).await.expect("marks");
-    let other = store.outbox_assign(INTENTS, StreamId::ZERO, START, 100).await.expect("rows");
+    let other = store
+        .outbox_assign(Term::default(), INTENTS, StreamId::ZERO, START, 100)
+        .await
+        .expect("rows")
+        .expect("its term");
     let others: Vec<u64> = other.iter().map(|row| row.seq).collect();
     store.outbox_published(&others, START).await.expect("marks");
 
@@ -197,7 +268,11 @@ pub(super) async fn published_messages_are_replayed(factory: &mut dyn StoreFacto
     assert_eq!(left.len(), other.len(), "the other channel is left alone");
 
     let store = factory.reopen(store).await;
-    let again = store.outbox_assign(EVENTS, StreamId::ZERO, START, 100).await.expect("rows");
+    let again = store
+        .outbox_assign(Term::default(), EVENTS, StreamId::ZERO, START, 100)
+        .await
+        .expect("rows")
+        .expect("its term");
     let bare = |row: &OutboxRow| OutboxRow { stream_id: None, published_at: None, ..row.clone() };
     let wanted: Vec<OutboxRow> = rows.iter().skip(1).map(bare).collect();
     assert_eq!(again.iter().map(bare).collect::<Vec<_>>(), wanted, "in their old places");
@@ -223,7 +298,11 @@ pub(super) async fn a_long_outbox_is_replayed_whole(factory: &mut dyn StoreFacto
         apply(&*store, &mut game, &done).await;
     }
     loop {
-        let rows = store.outbox_assign(EVENTS, StreamId::ZERO, START, 300).await.expect("rows");
+        let rows = store
+            .outbox_assign(Term::default(), EVENTS, StreamId::ZERO, START, 300)
+            .await
+            .expect("rows")
+            .expect("its term");
         if rows.is_empty() {
             break;
         }
@@ -252,7 +331,13 @@ pub(super) async fn the_backlog_tells_its_age(factory: &mut dyn StoreFactory) {
     }
     let mut rows = vec![];
     for channel in Channel::ALL {
-        rows.extend(store.outbox_assign(channel, StreamId::ZERO, at(40), 100).await.expect("rows"));
+        rows.extend(
+            store
+                .outbox_assign(Term::default(), channel, StreamId::ZERO, at(40), 100)
+                .await
+                .expect("rows")
+                .expect("its term"),
+        );
     }
     rows.sort_by_key(|row| row.seq);
     let ats: Vec<Timestamp> = rows.iter().map(|row| row.at).collect();

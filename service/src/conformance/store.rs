@@ -9,10 +9,12 @@ use machine::{
 
 use super::sample::{change, claim, fresh, likely_event, new_version, pause, versions};
 use super::store_model::{Answer, Model, unix_ms};
-use super::{Game, Rng, START, StoreFactory, claims, log, outbox, records, versions as registry};
+use super::{
+    Game, Rng, START, StoreFactory, attendance, claims, log, outbox, records, versions as registry,
+};
 use crate::ports::{
     Claim, Commit, CommitError, CommitId, Committed, Expected, LogCommit, NewVersion, OperationRow,
-    Source, Store, VersionChange, VersionCommit, VersionOptions,
+    Source, Store, Term, VersionChange, VersionCommit, VersionOptions,
 };
 
 /// How old a commit may be to be found again under its name: a store may forget names in time, but
@@ -59,6 +61,11 @@ pub async fn directed(factory: &mut dyn StoreFactory) {
     registry::an_unknown_version_is_a_value(factory).await;
     registry::what_is_named_stays(factory).await;
     registry::no_reference_dangles(factory).await;
+    attendance::the_first_to_come_leads(factory).await;
+    attendance::a_silent_leader_is_replaced(factory).await;
+    attendance::a_later_life_displaces_the_earlier_one(factory).await;
+    attendance::each_role_has_one_leader(factory).await;
+    attendance::a_relay_of_another_term_changes_nothing(factory).await;
 }
 
 /// So many random operations on a store of its own, every answer compared with a plain model.
@@ -329,13 +336,22 @@ impl Run {
         } else {
             StreamId::ZERO
         };
-        let rows = self.store.outbox_assign(channel, floor, self.now, limit).await.expect("rows");
+        let rows = self
+            .store
+            .outbox_assign(Term::default(), channel, floor, self.now, limit)
+            .await
+            .expect("rows")
+            .expect("its term");
         self.model.assigned(channel, floor, self.now, limit, &rows, &self.place);
     }
 
     async fn unassign(&mut self) {
         let channel = self.channel();
-        self.store.outbox_unassign(channel).await.expect("taken back");
+        self.store
+            .outbox_unassign(Term::default(), channel)
+            .await
+            .expect("taken back")
+            .expect("its term");
         self.model.unassign(channel);
     }
 

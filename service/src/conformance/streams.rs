@@ -7,7 +7,7 @@ use machine::StreamId;
 
 use super::streams_model::Model;
 use super::{Rng, StreamsFactory};
-use crate::ports::{AppendAt, Appended, Streams};
+use crate::ports::{AppendAt, Appended, AppendedAll, NewEntry, Stopped, Streams};
 
 /// Longer than any machine takes; a failure, not a measure.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -20,6 +20,10 @@ pub async fn directed(factory: &mut dyn StreamsFactory) {
     entries_come_back_in_order(factory).await;
     only_ids_above_the_newest_are_taken(factory).await;
     the_next_id_is_above_whatever_came_before(factory).await;
+    several_are_appended_in_order_or_not_at_all(factory).await;
+    several_end_before_the_first_that_is_refused(factory).await;
+    several_go_onto_a_stream_that_is_whole(factory).await;
+    racing_batches_stay_whole(factory).await;
     a_wait_ends_with_the_first_entry(factory).await;
     a_wait_for_nothing_ends(factory).await;
     racing_appends_all_get_a_place(factory).await;
@@ -115,6 +119,131 @@ async fn the_next_id_is_above_whatever_came_before(factory: &mut dyn StreamsFact
     let beyond = streams.append("a", AppendAt::Next, b"7").await;
     assert!(beyond.is_err(), "there is no id above the last one: {beyond:?}");
     assert_eq!(streams.newest("a").await.expect("newest"), last);
+}
+
+/// How several appends ended, in short.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    All,
+    NotAbove,
+    Short(StreamId),
+    Failed,
+}
+
+async fn add_all(
+    streams: &dyn Streams,
+    onto: StreamId,
+    entries: &[(AppendAt, &[u8])],
+) -> (Vec<StreamId>, End) {
+    let entries: Vec<_> =
+        entries.iter().map(|(at, payload)| NewEntry { at: *at, payload }).collect();
+    let AppendedAll { added, stopped } = streams.append_all("a", onto, &entries).await;
+    let end = match stopped {
+        None => End::All,
+        Some(Stopped::NotAbove) => End::NotAbove,
+        Some(Stopped::Short(newest)) => End::Short(newest),
+        Some(Stopped::Failed(_)) => End::Failed,
+    };
+    (added, end)
+}
+
+/// Entries at ids of one millisecond each.
+fn at(all: &[u64]) -> Vec<(AppendAt, &'static [u8])> {
+    all.iter().map(|ms| (AppendAt::Exactly(id(*ms, 0)), b"x".as_slice())).collect()
+}
+
+async fn several_are_appended_in_order_or_not_at_all(factory: &mut dyn StreamsFactory) {
+    let streams = factory.empty().await;
+    assert_eq!(add_all(&*streams, StreamId::ZERO, &[]).await, (vec![], End::All));
+    assert_eq!(streams.newest("a").await.expect("newest"), StreamId::ZERO);
+    let payloads: [&[u8]; 4] = [b"{}", b"", b"\0\xff\r\n", "ü".as_bytes()];
+    let ids = [id(5, 0), id(5, u64::MAX), id(6, 0), id(u64::MAX, 1)];
+    let entries: Vec<_> = ids.iter().map(|id| AppendAt::Exactly(*id)).zip(payloads).collect();
+    assert_eq!(add_all(&*streams, StreamId::ZERO, &entries).await, (ids.to_vec(), End::All));
+    let found = streams.read("a", StreamId::ZERO, 9, NO_WAIT).await.expect("a read");
+    let found: Vec<_> = found.iter().map(|e| (e.id, e.payload.as_slice())).collect();
+    assert_eq!(found, ids.into_iter().zip(payloads).collect::<Vec<_>>());
+    // Ids that the stream draws lie above whatever is there, each above the one before.
+    let streams = factory.empty().await;
+    let far = id(9_000_000_000_000, u64::MAX - 1);
+    let next = AppendAt::Next;
+    let mixed: [(AppendAt, &[u8]); 4] =
+        [(next, b"1"), (AppendAt::Exactly(far), b"2"), (next, b"3"), (next, b"4")];
+    let (added, end) = add_all(&*streams, StreamId::ZERO, &mixed).await;
+    assert_eq!(end, End::All);
+    assert_eq!(added.get(1..), Some(&[far, far.successor(), id(9_000_000_000_001, 0)][..]));
+    assert_eq!(self::ids(&*streams, "a", StreamId::ZERO, 9).await, added);
+}
+
+async fn several_end_before_the_first_that_is_refused(factory: &mut dyn StreamsFactory) {
+    let zero = StreamId::ZERO;
+    let streams = factory.empty().await;
+    add_all(&*streams, zero, &at(&[1, 5])).await;
+    // SUBTLE: 6 and 7 could be added, behind which 3 could never follow.
+    assert_eq!(add_all(&*streams, zero, &at(&[3, 6, 7])).await, (vec![], End::NotAbove));
+    assert_eq!(add_all(&*streams, zero, &at(&[5, 6, 7])).await, (vec![], End::NotAbove));
+    assert_eq!(ids(&*streams, "a", zero, 9).await, [id(1, 0), id(5, 0)]);
+    let ended = add_all(&*streams, zero, &at(&[6, 7, 7, 8])).await;
+    assert_eq!(ended, (vec![id(6, 0), id(7, 0)], End::NotAbove));
+    // At the end of the ids there are.
+    let last = AppendAt::Exactly(id(u64::MAX, u64::MAX));
+    let ended = add_all(&*streams, zero, &[(last, b"x"), (AppendAt::Next, b"y")]).await;
+    assert_eq!(ended, (vec![id(u64::MAX, u64::MAX)], End::Failed));
+    assert_eq!(ids(&*streams, "a", id(5, 0), 9).await.len(), 3);
+}
+
+async fn several_go_onto_a_stream_that_is_whole(factory: &mut dyn StreamsFactory) {
+    let streams = factory.empty().await;
+    let short = add_all(&*streams, id(4, 0), &at(&[5])).await;
+    assert_eq!(short, (vec![], End::Short(StreamId::ZERO)), "it is not there at all");
+    add_all(&*streams, StreamId::ZERO, &at(&[9, 10])).await;
+    // As numbers, not as texts, and to the last of 64 bits.
+    for (onto, whole) in [
+        (id(9, 5), true),
+        (id(10, 0), true),
+        (id(10, 1), false),
+        (id(11, 0), false),
+        (id(100, 0), false),
+    ] {
+        let ended = add_all(&*streams, onto, &[]).await;
+        let wanted = if whole { End::All } else { End::Short(id(10, 0)) };
+        assert_eq!(ended, (vec![], wanted), "{onto}");
+    }
+    add(&*streams, "a", AppendAt::Exactly(id(u64::MAX - 1, u64::MAX - 1)), b"x").await;
+    let newest = id(u64::MAX - 1, u64::MAX - 1);
+    let above = [(AppendAt::Next, b"x".as_slice())];
+    let short = add_all(&*streams, newest.successor(), &above).await;
+    assert_eq!(short, (vec![], End::Short(newest)));
+    // What was trimmed is not lost.
+    streams.trim("a", newest.successor()).await.expect("a trim");
+    let ended = add_all(&*streams, newest, &above).await;
+    assert_eq!(ended, (vec![newest.successor()], End::All));
+}
+
+/// What one appends at once stays together, whoever else does.
+async fn racing_batches_stay_whole(factory: &mut dyn StreamsFactory) {
+    let streams = factory.empty().await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for racer in 0..8_u8 {
+        let streams = Arc::clone(&streams);
+        tasks.spawn(async move {
+            for _ in 0..5 {
+                let payload = [racer];
+                let entries = [(AppendAt::Next, payload.as_slice()); 10];
+                let (added, end) = add_all(&*streams, StreamId::ZERO, &entries).await;
+                assert_eq!((added.len(), end), (10, End::All));
+            }
+        });
+    }
+    while let Some(racer) = tasks.join_next().await {
+        racer.expect("a racer");
+    }
+    let entries = streams.read("a", StreamId::ZERO, 999, NO_WAIT).await.expect("a read");
+    assert_eq!(entries.len(), 400);
+    for batch in entries.chunks(10) {
+        let first = batch.first().map(|entry| &entry.payload);
+        assert!(batch.iter().all(|entry| Some(&entry.payload) == first), "{batch:?}");
+    }
 }
 
 async fn a_wait_ends_with_the_first_entry(factory: &mut dyn StreamsFactory) {

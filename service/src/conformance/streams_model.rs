@@ -5,7 +5,7 @@ use std::time::Duration;
 use machine::StreamId;
 
 use super::Rng;
-use crate::ports::{AppendAt, Appended, Entry, Streams};
+use crate::ports::{AppendAt, Appended, AppendedAll, Entry, NewEntry, Stopped, Streams};
 
 const STREAMS: [&str; 3] = ["gm:lobby_events", "runtime:health_events", "s 3"];
 const CONSUMERS: [&str; 2] = ["health", "other"];
@@ -32,7 +32,8 @@ impl Model {
             return;
         };
         match rng.below(20) {
-            0..=9 => stream.append(streams, name, rng, place).await,
+            0..=6 => stream.append(streams, name, rng, place).await,
+            7..=9 => stream.append_all(streams, name, rng, place).await,
             10..=13 => stream.read(streams, name, rng, place).await,
             14 | 15 => stream.entry(streams, name, rng, place).await,
             16 => stream.compare_newest(streams, name, place).await,
@@ -74,10 +75,50 @@ impl Model {
 }
 
 impl Stream {
-    async fn append(&mut self, streams: &dyn Streams, name: &str, rng: &mut Rng, place: &str) {
+    fn some_entry(&self, rng: &mut Rng) -> (AppendAt, Vec<u8>) {
         let at =
             if rng.percent(50) { AppendAt::Next } else { AppendAt::Exactly(self.some_id(rng)) };
-        let payload: Vec<u8> = (0..rng.below(20)).map(|_| rng.bits().to_le_bytes()[0]).collect();
+        (at, (0..rng.below(20)).map(|_| rng.bits().to_le_bytes()[0]).collect())
+    }
+
+    async fn append_all(&mut self, streams: &dyn Streams, name: &str, rng: &mut Rng, place: &str) {
+        let (onto, before) = (self.some_id(rng), self.newest);
+        let mut asked: Vec<_> = (0..rng.below(6)).map(|_| self.some_entry(rng)).collect();
+        if rng.percent(50) {
+            asked.sort_by_key(|(at, _)| match at {
+                AppendAt::Exactly(id) => Some(*id),
+                AppendAt::Next => None,
+            });
+        }
+        let entries: Vec<NewEntry<'_>> =
+            asked.iter().map(|(at, payload)| NewEntry { at: *at, payload }).collect();
+        let AppendedAll { added, stopped } = streams.append_all(name, onto, &entries).await;
+        for (id, (at, payload)) in added.iter().zip(&asked) {
+            if let AppendAt::Exactly(wanted) = at {
+                assert_eq!(id, wanted, "{place}");
+            }
+            assert!(*id > self.newest, "{place}: {id} is not above {}", self.newest);
+            self.newest = *id;
+            self.entries.push(Entry { id: *id, payload: payload.clone() });
+        }
+        let next = asked.get(added.len()).map(|(at, _)| *at);
+        match stopped {
+            None => assert_eq!(added.len(), asked.len(), "{place}"),
+            Some(Stopped::Short(newest)) => {
+                assert!(added.is_empty() && newest == before && newest < onto, "{place}");
+                return;
+            }
+            Some(Stopped::NotAbove) => {
+                let refused = matches!(next, Some(AppendAt::Exactly(id)) if id <= self.newest);
+                assert!(refused, "{place}: {next:?} is above {}", self.newest);
+            }
+            Some(Stopped::Failed(error)) => panic!("{place}: {error}"),
+        }
+        assert!(onto <= before, "{place}: {before} is below {onto}");
+    }
+
+    async fn append(&mut self, streams: &dyn Streams, name: &str, rng: &mut Rng, place: &str) {
+        let (at, payload) = self.some_entry(rng);
         let answer = streams.append(name, at, &payload).await.expect("an append");
         let id = match (at, answer) {
             (AppendAt::Exactly(id), Appended::NotAbove) => {

@@ -7,7 +7,7 @@ use machine::{AuditMark, Context, GameId, Runtime, Verdict};
 use super::confirm::confirmed;
 use super::{Cause, Change, Decided, Driver, MAX_CONFLICTS, Undecided, name_of};
 use crate::error::ServiceError;
-use crate::ports::{Commit, CommitError, CommitId, Committed, Expected};
+use crate::ports::{Commit, CommitError, CommitId, Committed, Expected, Version};
 use crate::settle::Settled;
 
 impl Driver {
@@ -115,11 +115,21 @@ impl Driver {
         self.parts.timers.set(game, at);
     }
 
-    /// Tells everybody in this process who needs to know.
+    /// Another process says what a record is by now.
+    pub fn heard(&self, game: &GameId, now: Option<Version>) {
+        let _in_order = self.seeing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.parts.board.outdated(game, now) {
+            self.parts.timers.set(game, now.and_then(|now| now.next_timer));
+        }
+    }
+
+    /// Tells everybody who needs to know: in this process at once, in the others soon.
     fn announce(&self, cause: &Cause<'_>, before: Option<Arc<Runtime>>, commit: Commit) {
         self.seen(cause.game, commit.next.as_ref());
+        self.news.record(cause.game, commit.next.as_deref());
         if !commit.messages.is_empty() {
             self.outbox.notify_one();
+            self.news.outbox();
         }
         let mut closed = vec![];
         for entry in commit.audit {

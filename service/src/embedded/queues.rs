@@ -9,40 +9,71 @@ use super::change::Change;
 use super::error::WriteError;
 use super::tables::Tables;
 use super::{MAX_NAME_BYTES, MAX_PAYLOAD_BYTES, MAX_STREAM_ENTRIES, Planned, unix_ms};
-use crate::ports::{AppendAt, Appended, Entry};
+use crate::ports::{AppendAt, AppendedAll, Entry, Stopped};
 
-pub(super) fn append(
+/// All in one write.
+pub(super) fn append_all(
     tables: &Tables,
     name: &Arc<str>,
-    at: AppendAt,
-    payload: &Arc<[u8]>,
+    onto: StreamId,
+    entries: &[(AppendAt, Arc<[u8]>)],
     now: Timestamp,
-) -> Result<Planned<Appended>, WriteError> {
+) -> Planned<AppendedAll> {
+    let stream = tables.streams.get(name);
+    let mut newest = stream.map_or(StreamId::ZERO, |stream| stream.newest);
+    if newest < onto {
+        let stopped = Some(Stopped::Short(newest));
+        return Planned::nothing(AppendedAll { added: vec![], stopped });
+    }
+    let there = stream.map_or(0, |stream| stream.entries.len());
+    let mut changes = vec![];
+    let mut added = Vec::with_capacity(entries.len());
+    let mut stopped = None;
+    for (at, payload) in entries {
+        match next_id(name, newest, *at, payload, now) {
+            Ok(Some(id)) => {
+                changes.push(Change::Entry(Arc::clone(name), id, Some(Arc::clone(payload))));
+                newest = id;
+                added.push(id);
+            }
+            Ok(None) => stopped = Some(Stopped::NotAbove),
+            Err(error) => stopped = Some(Stopped::Failed(error.into())),
+        }
+        if stopped.is_some() {
+            break;
+        }
+    }
+    if !added.is_empty() {
+        changes.push(Change::Newest(Arc::clone(name), newest));
+    }
+    let excess = (there + added.len()).saturating_sub(MAX_STREAM_ENTRIES);
+    let oldest = stream.into_iter().flat_map(|stream| stream.entries.keys()).take(excess);
+    changes.extend(oldest.map(|id| Change::Entry(Arc::clone(name), *id, None)));
+    Planned { changes, answer: AppendedAll { added, stopped } }
+}
+
+/// The id that an entry gets; none where the one that it asks for is not above the newest.
+fn next_id(
+    name: &str,
+    newest: StreamId,
+    at: AppendAt,
+    payload: &[u8],
+    now: Timestamp,
+) -> Result<Option<StreamId>, WriteError> {
     bounded(name)?;
     if payload.len() > MAX_PAYLOAD_BYTES {
         return Err(WriteError::Refused(format!("{} bytes are too many", payload.len())));
     }
-    let stream = tables.streams.get(name);
-    let newest = stream.map_or(StreamId::ZERO, |stream| stream.newest);
-    let id = match at {
-        AppendAt::Exactly(id) => id,
-        AppendAt::Next => newest.successor().max(StreamId { ms: unix_ms(now), seq: 0 }),
-    };
-    if id <= newest {
-        return match at {
-            AppendAt::Exactly(_) => Ok(Planned::nothing(Appended::NotAbove)),
-            AppendAt::Next => Err(WriteError::Refused("the stream's ids are used up".into())),
-        };
+    match at {
+        AppendAt::Exactly(id) => Ok(Some(id).filter(|id| *id > newest)),
+        AppendAt::Next => {
+            let id = newest.successor().max(StreamId { ms: unix_ms(now), seq: 0 });
+            if id <= newest {
+                return Err(WriteError::Refused("the stream's ids are used up".into()));
+            }
+            Ok(Some(id))
+        }
     }
-    let mut changes = vec![
-        Change::Entry(Arc::clone(name), id, Some(Arc::clone(payload))),
-        Change::Newest(Arc::clone(name), id),
-    ];
-    let full = stream.filter(|stream| stream.entries.len() >= MAX_STREAM_ENTRIES);
-    if let Some((oldest, _)) = full.and_then(|stream| stream.entries.first_key_value()) {
-        changes.push(Change::Entry(Arc::clone(name), *oldest, None));
-    }
-    Ok(Planned { changes, answer: Appended::Added(id) })
 }
 
 pub(super) fn read(tables: &Tables, name: &str, after: StreamId, max: usize) -> Vec<Entry> {

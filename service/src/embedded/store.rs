@@ -2,6 +2,7 @@
 
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use machine::{
@@ -11,8 +12,9 @@ use machine::{StreamId, Timestamp};
 
 use super::{Embedded, Planned, outbox, plan};
 use crate::ports::{
-    Backlog, ClaimKey, ClaimRow, Commit, CommitError, Committed, Due, EngineVersionRow, LogCommit,
-    OperationRow, OutboxRow, Store, StoreError, VersionCommit, VersionCommitted,
+    Attendance, Backlog, ClaimKey, ClaimRow, Commit, CommitError, Committed, Due, EngineVersionRow,
+    LogCommit, OperationRow, OutboxRow, Presence, Roll, Store, StoreError, Term, VersionCommit,
+    VersionCommitted,
 };
 
 #[async_trait]
@@ -103,19 +105,36 @@ impl Store for Embedded {
         Ok(found?)
     }
 
+    async fn attend(&self, attendance: &Attendance, ttl: Duration) -> Result<Roll, StoreError> {
+        self.inner.intact()?;
+        Ok(self.inner.desk().attend(attendance, ttl, self.inner.clock.now()))
+    }
+
+    async fn leave(&self, presence: &Presence) -> Result<(), StoreError> {
+        self.inner.intact()?;
+        self.inner.desk().leave(presence, self.inner.clock.now());
+        Ok(())
+    }
+
     async fn outbox_assign(
         &self,
+        term: Term,
         channel: Channel,
         floor: StreamId,
         now: Timestamp,
         limit: usize,
-    ) -> Result<Vec<OutboxRow>, StoreError> {
+    ) -> Result<Option<Vec<OutboxRow>>, StoreError> {
         let plan = move |tables: &_| outbox::assign(tables, channel, floor, now, limit);
-        Ok(self.change(plan).await?)
+        Ok(self.change_within(term, plan).await?)
     }
 
-    async fn outbox_unassign(&self, channel: Channel) -> Result<(), StoreError> {
-        Ok(self.change(move |tables| Ok(outbox::unassign(tables, channel))).await?)
+    async fn outbox_unassign(
+        &self,
+        term: Term,
+        channel: Channel,
+    ) -> Result<Option<()>, StoreError> {
+        let plan = move |tables: &_| Ok(outbox::unassign(tables, channel));
+        Ok(self.change_within(term, plan).await?)
     }
 
     async fn outbox_published(&self, seqs: &[u64], at: Timestamp) -> Result<(), StoreError> {

@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use machine::StreamId;
 
 use super::{Embedded, Planned, queues};
-use crate::ports::{AppendAt, Appended, Entry, StreamError, Streams};
+use crate::ports::{
+    AppendAt, Appended, AppendedAll, Entry, NewEntry, Stopped, StreamError, Streams,
+};
 
 #[async_trait]
 impl Streams for Embedded {
@@ -17,10 +19,32 @@ impl Streams for Embedded {
         at: AppendAt,
         payload: &[u8],
     ) -> Result<Appended, StreamError> {
-        let (name, payload): (Arc<str>, Arc<[u8]>) = (stream.into(), payload.into());
+        let entry = NewEntry { at, payload };
+        let AppendedAll { added, stopped } =
+            self.append_all(stream, StreamId::ZERO, &[entry]).await;
+        match (added.first(), stopped) {
+            (Some(id), _) => Ok(Appended::Added(*id)),
+            (None, Some(Stopped::Failed(error))) => Err(error),
+            (None, Some(Stopped::NotAbove | Stopped::Short(_)) | None) => Ok(Appended::NotAbove),
+        }
+    }
+
+    async fn append_all(
+        &self,
+        stream: &str,
+        onto: StreamId,
+        entries: &[NewEntry<'_>],
+    ) -> AppendedAll {
+        let name: Arc<str> = stream.into();
+        let entries: Vec<_> =
+            entries.iter().map(|entry| (entry.at, Arc::<[u8]>::from(entry.payload))).collect();
         let clock = Arc::clone(&self.inner.clock);
-        let plan = move |tables: &_| queues::append(tables, &name, at, &payload, clock.now());
-        Ok(self.change(plan).await?)
+        let plan =
+            move |tables: &_| Ok(queues::append_all(tables, &name, onto, &entries, clock.now()));
+        self.change(plan).await.unwrap_or_else(|error| AppendedAll {
+            added: vec![],
+            stopped: Some(Stopped::Failed(error.into())),
+        })
     }
 
     async fn read(

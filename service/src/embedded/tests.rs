@@ -18,7 +18,7 @@ use super::{Embedded, MAX_NAME_BYTES, MAX_PAYLOAD_BYTES};
 use crate::conformance::{Game, Rng, START, register_versions};
 use crate::ports::{
     AppendAt, Claim, ClaimKey, ClaimRow, Commit, CommitError, Committed, Fingerprint, Source,
-    Store, Streams, SystemClock,
+    Store, Streams, SystemClock, Term,
 };
 
 async fn in_memory() -> Embedded {
@@ -87,8 +87,15 @@ async fn in_memory_every_call_is_over_when_first_polled() {
     for commit in story(6, &mut Rng::new(1)) {
         assert_eq!(at_once(store.commit(&commit)).unwrap(), Committed::Applied);
     }
-    let rows =
-        at_once(store.outbox_assign(Channel::LobbyEvents, StreamId::ZERO, START, 9)).unwrap();
+    let rows = at_once(store.outbox_assign(
+        Term::default(),
+        Channel::LobbyEvents,
+        StreamId::ZERO,
+        START,
+        9,
+    ))
+    .unwrap()
+    .unwrap();
     assert!(!rows.is_empty());
     at_once(store.append("a", AppendAt::Next, b"x")).unwrap();
     assert_eq!(at_once(store.read("a", StreamId::ZERO, 9, Duration::MAX)).unwrap().len(), 1);

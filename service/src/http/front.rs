@@ -165,7 +165,8 @@ impl Front {
                 let _place = self.admit(head, &key)?;
                 let request_id = id.and_then(|id| id.to_str().ok()).map(str::to_owned);
                 let origin = Origin { source, request_id };
-                self.managed(operation, key, head, body, origin).await
+                // On the heap, or every request would carry the space for warp's filters along.
+                Box::pin(self.managed(operation, key, head, body, origin)).await
             }
         }
     }

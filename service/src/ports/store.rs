@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use machine::{
@@ -10,6 +11,8 @@ use machine::{
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use super::attendance::{Attendance, Presence, Roll, Term};
 
 /// Names one commit, so that one whose answer was lost can be found again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -512,20 +515,40 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<OperationRow>, StoreError>;
 
+    /// Says that a process is there, for `ttl` by the store's own clock, and answers who else is. Takes
+    /// each role it wants that nobody holds, whose holder was silent for the time it had given, or that
+    /// an earlier life of its name holds; keeps those it has, even where their time ran out, as long as
+    /// nobody took them. One call does all of it, and repeating it does no harm.
+    ///
+    /// Terms are of this store as it is open: one that is the property of a single process may begin
+    /// anew with it.
+    async fn attend(&self, attendance: &Attendance, ttl: Duration) -> Result<Roll, StoreError>;
+
+    /// Gives up everything that a process has, so that others need not wait; a call of the same life
+    /// that comes after is told that it is displaced. Nothing happens where a later life has the name.
+    async fn leave(&self, presence: &Presence) -> Result<(), StoreError>;
+
     /// Gives the oldest unpublished messages of a channel their stream ids, where they have none
     /// yet, and returns them in order. Ids grow with `seq`, lie above every id assigned before and
     /// above `floor`, and carry `now` where that is above both.
+    ///
+    /// `None`, and nothing happens, where `term` is not the current one of the relay. INVARIANT: that
+    /// is found out by whoever holds the channel, so that what a relay of an earlier term does here
+    /// comes before everything that its successor does.
     async fn outbox_assign(
         &self,
+        term: Term,
         channel: Channel,
         floor: StreamId,
         now: Timestamp,
         limit: usize,
-    ) -> Result<Vec<OutboxRow>, StoreError>;
+    ) -> Result<Option<Vec<OutboxRow>>, StoreError>;
 
     /// Takes back the ids of unpublished messages, so that the next assignment lies above a floor
-    /// that was not known when they were given.
-    async fn outbox_unassign(&self, channel: Channel) -> Result<(), StoreError>;
+    /// that was not known when they were given. `None`, and nothing happens, as for
+    /// [`Self::outbox_assign`].
+    async fn outbox_unassign(&self, term: Term, channel: Channel)
+    -> Result<Option<()>, StoreError>;
 
     /// Marks messages as published.
     async fn outbox_published(&self, seqs: &[u64], at: Timestamp) -> Result<(), StoreError>;

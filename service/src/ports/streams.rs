@@ -23,6 +23,37 @@ pub enum Appended {
     NotAbove,
 }
 
+/// An entry that is to be appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewEntry<'a> {
+    /// Under which id.
+    pub at: AppendAt,
+    /// The message.
+    pub payload: &'a [u8],
+}
+
+/// How several appends ended.
+#[derive(Debug)]
+pub struct AppendedAll {
+    /// The ids of the first so many entries: of those that are there.
+    pub added: Vec<StreamId>,
+    /// Why it went no further; nothing where all are there.
+    pub stopped: Option<Stopped>,
+}
+
+/// Why several appends ended before the last.
+#[derive(Debug)]
+pub enum Stopped {
+    /// The id of the next entry is not above the stream's newest. Neither it nor one behind it was
+    /// added.
+    NotAbove,
+    /// The stream's newest, which is below what it was said to hold. Nothing was added.
+    Short(StreamId),
+    /// The next entry was refused, or there was no answer: it and those behind it may be there, but
+    /// none without those before it.
+    Failed(StreamError),
+}
+
 /// An entry of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -47,6 +78,18 @@ pub trait Streams: Send + Sync + 'static {
         at: AppendAt,
         payload: &[u8],
     ) -> Result<Appended, StreamError>;
+
+    /// Appends entries in their order, to a stream whose newest id is `onto` or above, and stops
+    /// before the first that cannot be added. Nobody sees the stream change between the look at its
+    /// newest and the last of them.
+    ///
+    /// INVARIANT: none is ever there without those before it, whatever else fails.
+    async fn append_all(
+        &self,
+        stream: &str,
+        onto: StreamId,
+        entries: &[NewEntry<'_>],
+    ) -> AppendedAll;
 
     /// Up to `max` entries above `after`, in order; waits up to `wait` for the first.
     async fn read(

@@ -1,6 +1,6 @@
 //! Connections: opened over the [`Net`] seam, with the time-outs of a session set from its start.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,8 +13,9 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage};
+use tokio_postgres::{AsyncMessage, Client, Config, Error, NoTls, SimpleQueryMessage};
 
+use super::feed::Letterbox;
 use super::{OpenError, PostgresSettings};
 
 /// The port of a server where the URL names none.
@@ -62,7 +63,7 @@ pub(super) fn config(url: &SecretString, connect: Duration) -> Result<Config, Op
 }
 
 /// The session's settings, those of the URL last.
-fn session(config: &Config, settings: &PostgresSettings) -> String {
+pub(super) fn session(config: &Config, settings: &PostgresSettings) -> String {
     let ms = |duration: Duration| duration.as_millis();
     let own = format!(
         "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={} \
@@ -92,6 +93,15 @@ impl Connect for Dialler {
 
 /// Connects to the first of the URL's hosts that answers; of several, to one that writes.
 pub(super) async fn dial(net: &dyn Net, config: &Config) -> Connected {
+    dial_for(net, config, None).await
+}
+
+/// The same for somebody who listens.
+pub(super) async fn dial_for(
+    net: &dyn Net,
+    config: &Config,
+    letterbox: Option<Letterbox>,
+) -> Connected {
     let ports = config.get_ports();
     let hosts = config.get_hosts();
     let mut last = fail(config, io::Error::other("the URL names no host")).await;
@@ -99,7 +109,8 @@ pub(super) async fn dial(net: &dyn Net, config: &Config) -> Connected {
         let Host::Tcp(host) = host else { continue };
         let port = ports.get(n).or(ports.first()).copied().unwrap_or(DEFAULT_PORT);
         let patience = config.get_connect_timeout().copied().unwrap_or(Duration::from_secs(5));
-        let opened = tokio::time::timeout(patience, open(net, config, host, port)).await;
+        let opened =
+            tokio::time::timeout(patience, open(net, config, (host, port), &letterbox)).await;
         last = match opened {
             Ok(Ok((client, task))) if hosts.len() > 1 && !writes(&client, patience).await => {
                 task.abort();
@@ -113,15 +124,29 @@ pub(super) async fn dial(net: &dyn Net, config: &Config) -> Connected {
     last
 }
 
-async fn open(net: &dyn Net, config: &Config, host: &str, port: u16) -> Connected {
+async fn open(
+    net: &dyn Net,
+    config: &Config,
+    (host, port): (&str, u16),
+    letterbox: &Option<Letterbox>,
+) -> Connected {
     let stream = match reach(net, host, port).await {
         Ok(stream) => stream,
         Err(error) => return fail(config, error).await,
     };
-    let (client, connection) = config.connect_raw(stream, NoTls).await?;
+    let (client, mut connection) = config.connect_raw(stream, NoTls).await?;
+    let letterbox = letterbox.clone();
     let task = tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(error = super::error::told(&error), "a connection ended");
+        while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
+            match (message, &letterbox) {
+                (Ok(AsyncMessage::Notification(letter)), Some(letterbox)) => letterbox.put(letter),
+                // Notices, and whatever else a server comes to say unasked.
+                (Ok(_), _) => {}
+                (Err(error), _) => {
+                    tracing::debug!(error = super::error::told(&error), "a connection ended");
+                    return;
+                }
+            }
         }
     });
     Ok((client, task))

@@ -114,7 +114,10 @@ async fn locked(client: &mut Client, patience: Duration) -> Result<Report, Migra
         if matches!(error.kind(), DivergentVersion(..) | MissingVersion(_)) {
             return MigrateError::Divergent(error.to_string());
         }
-        MigrateError::Failed(cause(&error))
+        match driver(&error) {
+            Some(driver) if is_away(driver) => MigrateError::Unreachable(cause(&error)),
+            Some(_) | None => MigrateError::Failed(cause(&error)),
+        }
     };
     let mut runner = embedded::migrations::runner();
     runner.set_migration_table_name(HISTORY);
@@ -150,16 +153,27 @@ fn unconnected(error: &tokio_postgres::Error) -> MigrateError {
 fn refused(error: &tokio_postgres::Error, patience: Duration) -> MigrateError {
     match error.as_db_error().map(|db| db.code().code()) {
         Some("55P03") => MigrateError::Busy(patience),
-        Some(_) => MigrateError::Failed(told(error)),
-        None => MigrateError::Unreachable(told(error)),
+        Some(_) | None if is_away(error) => MigrateError::Unreachable(told(error)),
+        Some(_) | None => MigrateError::Failed(told(error)),
     }
+}
+
+/// Whether the database went away: the connection is lost, or the server is going down or coming up.
+/// A migration that was under way happened as a whole or not at all, and may be asked for again.
+fn is_away(error: &tokio_postgres::Error) -> bool {
+    let code = error.as_db_error().map(|db| db.code().code());
+    code.is_none_or(|code| matches!(code, "57P01" | "57P02" | "57P03"))
+}
+
+/// What the driver said: the library wraps it, at times more than once.
+fn driver(error: &refinery::Error) -> Option<&tokio_postgres::Error> {
+    let mut causes = std::iter::successors(std::error::Error::source(error), |e| e.source());
+    causes.find_map(|cause| cause.downcast_ref())
 }
 
 /// The library says what it was doing; its cause says what was wrong.
 fn cause(error: &refinery::Error) -> String {
-    let driver = std::error::Error::source(error)
-        .and_then(|cause| cause.downcast_ref::<tokio_postgres::Error>());
-    driver.map_or_else(|| error.to_string(), |driver| format!("{error}: {}", told(driver)))
+    driver(error).map_or_else(|| error.to_string(), |driver| format!("{error}: {}", told(driver)))
 }
 
 #[cfg(test)]

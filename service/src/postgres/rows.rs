@@ -9,7 +9,7 @@ use tokio_postgres::types::FromSqlOwned;
 use super::record;
 use crate::ports::{
     Claim, ClaimAnswer, ClaimKey, ClaimRow, Due, EngineVersionRow, Fingerprint, OperationRow,
-    OperationState, Origin, OutboxRow, StoreError,
+    OperationState, Origin, OutboxRow, Role, Roll, StoreError, Term,
 };
 
 type Read<T> = Result<T, StoreError>;
@@ -107,6 +107,21 @@ pub(super) fn outbox(row: &Row) -> Read<OutboxRow> {
         at: column(row, 4)?,
         stream_id: stream_id(row, 5, 6)?,
         published_at: column(row, 7)?,
+    })
+}
+
+pub(super) fn roll(row: &Row) -> Read<Roll> {
+    let alive: Vec<String> = column(row, 0)?;
+    let (held, counts): (Vec<String>, Vec<i64>) = (column(row, 1)?, column(row, 2)?);
+    let terms = held.iter().zip(counts).map(|(name, count)| {
+        let role = Role::ALL.into_iter().find(|role| role.as_str() == name);
+        let role = role.ok_or_else(|| wrong("a role", name.escape_debug()))?;
+        Ok((role, Term(whole(count)?)))
+    });
+    Ok(Roll {
+        terms: terms.collect::<Read<_>>()?,
+        alive: alive.iter().map(|name| parsed(name)).collect::<Read<_>>()?,
+        displaced: column(row, 3)?,
     })
 }
 

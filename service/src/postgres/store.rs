@@ -1,6 +1,7 @@
 //! [`Store`] over the schema.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use machine::{
@@ -13,8 +14,9 @@ use super::error::Fault;
 use super::semver::sort_key;
 use super::{MAX_ROWS, Postgres, SCHEMA_VERSION, document, rows};
 use crate::ports::{
-    Backlog, ClaimKey, ClaimRow, Commit, CommitError, Committed, Due, EngineVersionRow, Expected,
-    LogCommit, OperationRow, OutboxRow, Store, StoreError, VersionCommit, VersionCommitted,
+    Attendance, Backlog, ClaimKey, ClaimRow, Commit, CommitError, Committed, Due, EngineVersionRow,
+    Expected, LogCommit, OperationRow, OutboxRow, Presence, Roll, Store, StoreError, Term,
+    VersionCommit, VersionCommitted,
 };
 
 /// How often a change of a version is tried that loses against another one.
@@ -161,34 +163,61 @@ impl Store for Postgres {
         found.iter().take(limit).map(rows::operation).collect()
     }
 
+    async fn attend(&self, attendance: &Attendance, ttl: Duration) -> Result<Roll, StoreError> {
+        const SQL: &str = "SELECT alive, held, terms, displaced \
+                           FROM gamemaster.attend($1, $2, $3, $4, $5)";
+        let Attendance { presence, is_draining, wants } = attendance;
+        let wants: Vec<&str> = wants.iter().map(|role| role.as_str()).collect();
+        let ttl = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
+        let Presence { instance, boot } = presence;
+        let found = self.ask(SQL, &[&instance.as_str(), boot, is_draining, &wants, &ttl]).await?;
+        rows::roll(found.first().ok_or_else(|| StoreError("no answer".into()))?)
+    }
+
+    async fn leave(&self, presence: &Presence) -> Result<(), StoreError> {
+        const SQL: &str = "SELECT gamemaster.leave($1, $2)";
+        self.ask(SQL, &[&presence.instance.as_str(), &presence.boot]).await.map(drop)
+    }
+
     async fn outbox_assign(
         &self,
+        term: Term,
         channel: Channel,
         floor: StreamId,
         now: Timestamp,
         limit: usize,
-    ) -> Result<Vec<OutboxRow>, StoreError> {
+    ) -> Result<Option<Vec<OutboxRow>>, StoreError> {
         let columns = rows::OUTBOX;
         let sql = format!(
-            "SELECT {columns} FROM gamemaster.outbox_assign($1, $2::text::numeric, \
-             $3::text::numeric, $4::text::numeric, $5)"
+            "SELECT {columns} FROM gamemaster.outbox_assign($1, $2, $3::text::numeric, \
+             $4::text::numeric, $5::text::numeric, $6)"
         );
         let [ms, seq] = decimal(floor);
         let present = u64::try_from(now.timestamp_millis()).unwrap_or(0).to_string();
         let limit = i64::try_from(limit.min(MAX_ROWS)).unwrap_or(0);
-        let channel = channel.as_str();
-        let found = self.ask(&sql, &[&channel, &ms, &seq, &present, &limit]).await?;
-        found.iter().map(rows::outbox).collect()
+        let (term, channel) = (bigint(term.0), channel.as_str());
+        let found = self.ask(&sql, &[&term, &channel, &ms, &seq, &present, &limit]).await?;
+        if let Some(first) = found.first()
+            && rows::column::<Option<i64>>(first, 0)?.is_none()
+        {
+            return Ok(None);
+        }
+        found.iter().map(rows::outbox).collect::<Result<_, _>>().map(Some)
     }
 
-    async fn outbox_unassign(&self, channel: Channel) -> Result<(), StoreError> {
-        const SQL: &str = "SELECT gamemaster.outbox_unassign($1)";
-        self.ask(SQL, &[&channel.as_str()]).await.map(drop)
+    async fn outbox_unassign(
+        &self,
+        term: Term,
+        channel: Channel,
+    ) -> Result<Option<()>, StoreError> {
+        const SQL: &str = "SELECT gamemaster.outbox_unassign($1, $2)";
+        let found = self.ask(SQL, &[&bigint(term.0), &channel.as_str()]).await?;
+        let row = found.first().ok_or_else(|| StoreError("no answer".into()))?;
+        Ok(rows::column::<bool>(row, 0)?.then_some(()))
     }
 
     async fn outbox_published(&self, seqs: &[u64], at: Timestamp) -> Result<(), StoreError> {
-        const SQL: &str = "UPDATE gamemaster.outbox SET published_at = $2 \
-                           WHERE place = ANY ($1) AND published_at IS NULL";
+        const SQL: &str = "SELECT gamemaster.outbox_published($1, $2)";
         let places: Vec<i64> = seqs.iter().map(|seq| bigint(*seq)).collect();
         self.ask(SQL, &[&places, &at]).await.map(drop)
     }

@@ -2,6 +2,8 @@
 
 use machine::{Call, Channel, EngineFault, Summary};
 
+use crate::ports::Role;
+
 /// A dimension of a metric.
 pub trait Label: Copy {
     /// How many values there are.
@@ -246,8 +248,31 @@ label! {
         Listener = "listener",
         /// What looks for abandoned work and broken rules.
         Sweep = "sweep",
+        /// What tells other processes of changes, and is told of theirs.
+        Feed = "feed",
+        /// What says that this process is there.
+        Attendance = "attendance",
         /// Anything else.
         Other = "other",
+    }
+}
+
+label! {
+    /// What one process at a time does for all.
+    Leading {
+        /// The relay of the outbox.
+        OutboxRelay = "outbox_relay",
+        /// The consumer of health events.
+        HealthConsumer = "health_consumer",
+    }
+}
+
+impl From<Role> for Leading {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::OutboxRelay => Self::OutboxRelay,
+            Role::HealthConsumer => Self::HealthConsumer,
+        }
     }
 }
 

@@ -6,11 +6,12 @@ use std::time::Duration;
 use machine::{EngineState, Event, StreamId, Timestamp};
 
 use super::labels::{
-    CacheOutcome, CallOutcome, CodeLabel, CommitOutcome, HealthKind, HealthOutcome, OperationLabel,
-    Peer, Place, Recovery, SpanFate, Stream, TurnOutcome, TurnPool, Work,
+    CacheOutcome, CallOutcome, CodeLabel, CommitOutcome, HealthKind, HealthOutcome, Leading,
+    OperationLabel, Peer, Place, Recovery, SpanFate, Stream, TurnOutcome, TurnPool, Work,
 };
 use super::logs;
 use super::registry::{About, Counter, Family, Gauge, Histogram, Metric, Seconds, head, sample};
+use crate::ports::Role;
 
 /// How a pool of connections stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +39,16 @@ impl Drop for Watch {
     }
 }
 
+/// See [`Metrics::leads`].
+#[must_use = "it leads while it is held"]
+pub(crate) struct Leads<'a>(&'a Metrics, Role);
+
+impl Drop for Leads<'_> {
+    fn drop(&mut self) {
+        self.0.leads.at((self.1.into(),)).set(0);
+    }
+}
+
 /// All numbers of one Game Master.
 pub struct Metrics {
     start_time: Family<(), Seconds>,
@@ -59,6 +70,12 @@ pub struct Metrics {
     health_events: Family<(HealthKind, HealthOutcome), Counter>,
     health_gaps: Family<(), Counter>,
     stream_offset: Family<(Stream,), Seconds>,
+    leads: Family<(Leading,), Gauge>,
+    terms_lost: Family<(Leading,), Counter>,
+    alive: Family<(), Gauge>,
+    feed_gaps: Family<(), Counter>,
+    news_sent: Family<(), Counter>,
+    news_received: Family<(), Counter>,
     cache_lookups: Family<(CacheOutcome,), Counter>,
     cache_invalidations: Family<(), Counter>,
     calls: Family<(Peer, CallOutcome), Counter>,
@@ -193,6 +210,36 @@ impl Metrics {
                 "gamemaster_stream_offset_seconds",
                 &["stream"],
                 "Time part of the newest id read or written, in seconds since 1970; 0: none yet.",
+            ),
+            leads: Family::new(
+                "gamemaster_leads",
+                &["role"],
+                "1 while this process does what one at a time does for all; added up, must be 1.",
+            ),
+            terms_lost: Family::new(
+                "gamemaster_terms_lost_total",
+                &["role"],
+                "How often this process had to give that up without being about to end.",
+            ),
+            alive: Family::new(
+                "gamemaster_instances_alive",
+                &[],
+                "Game Masters on this store that can be counted on, when this one last asked.",
+            ),
+            feed_gaps: Family::new(
+                "gamemaster_feed_gaps_total",
+                &[],
+                "How often changes made by others may have been missed; the start is the first.",
+            ),
+            news_sent: Family::new(
+                "gamemaster_feed_news_sent_total",
+                &[],
+                "Changes told to the other Game Masters.",
+            ),
+            news_received: Family::new(
+                "gamemaster_feed_news_received_total",
+                &[],
+                "Changes that other Game Masters told.",
             ),
             cache_lookups: Family::new(
                 "gamemaster_membership_cache_lookups_total",
@@ -345,6 +392,37 @@ impl Metrics {
         self.outbox_oldest_age.at(()).set_millis(millis(oldest));
     }
 
+    /// This process leads for as long as the guard is held.
+    pub(crate) fn leads(&self, role: Role) -> Leads<'_> {
+        self.leads.at((role.into(),)).set(1);
+        Leads(self, role)
+    }
+
+    /// It led, and does not any more.
+    pub(crate) fn term_lost(&self, role: Role) {
+        self.terms_lost.at((role.into(),)).add(1);
+    }
+
+    /// So many processes can be counted on.
+    pub(crate) fn alive(&self, count: usize) {
+        self.alive.at(()).set(integer(count));
+    }
+
+    /// Changes made by others may have been missed.
+    pub(crate) fn feed_gap(&self) {
+        self.feed_gaps.at(()).add(1);
+    }
+
+    /// The others were told of so many changes.
+    pub(crate) fn told(&self, count: usize) {
+        self.news_sent.at(()).add(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
+    /// The others told of so many changes.
+    pub(crate) fn heard(&self, count: usize) {
+        self.news_received.at(()).add(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
     /// Messages were published, the last one under `newest`.
     pub fn published(&self, stream: Stream, count: usize, newest: Option<StreamId>) {
         self.outbox_published.at((stream,)).add(u64::try_from(count).unwrap_or(u64::MAX));
@@ -468,7 +546,7 @@ impl Metrics {
         out
     }
 
-    fn all(&self) -> [&dyn Metric; 30] {
+    fn all(&self) -> [&dyn Metric; 36] {
         let Self {
             start_time,
             requests,
@@ -489,6 +567,12 @@ impl Metrics {
             health_events,
             health_gaps,
             stream_offset,
+            leads,
+            terms_lost,
+            alive,
+            feed_gaps,
+            news_sent,
+            news_received,
             cache_lookups,
             cache_invalidations,
             calls,
@@ -522,6 +606,12 @@ impl Metrics {
             health_events,
             health_gaps,
             stream_offset,
+            leads,
+            terms_lost,
+            alive,
+            feed_gaps,
+            news_sent,
+            news_received,
             cache_lookups,
             cache_invalidations,
             calls,

@@ -1,6 +1,7 @@
 //! The store that fails on demand.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use machine::{
@@ -10,8 +11,9 @@ use machine::{
 
 use super::{Call, Decide, Fate, Lost, Post, carry};
 use crate::ports::{
-    Backlog, ClaimKey, ClaimRow, Commit, CommitError, Committed, Due, EngineVersionRow, LogCommit,
-    OperationRow, OutboxRow, Store, StoreError, VersionCommit, VersionCommitted,
+    Attendance, Backlog, ClaimKey, ClaimRow, Commit, CommitError, Committed, Due, EngineVersionRow,
+    LogCommit, OperationRow, OutboxRow, Presence, Roll, Store, StoreError, Term, VersionCommit,
+    VersionCommitted,
 };
 
 /// A [`Store`] whose calls fail as a function decides.
@@ -138,21 +140,38 @@ impl Store for UnreliableStore {
         self.inner.open_operations(kind, before, limit).await
     }
 
+    async fn attend(&self, attendance: &Attendance, ttl: Duration) -> Result<Roll, StoreError> {
+        let (inner, attendance) = (Arc::clone(&self.inner), attendance.clone());
+        let request = async move { inner.attend(&attendance, ttl).await };
+        self.write("attend", request).await
+    }
+
+    async fn leave(&self, presence: &Presence) -> Result<(), StoreError> {
+        let (inner, presence) = (Arc::clone(&self.inner), presence.clone());
+        let request = async move { inner.leave(&presence).await };
+        self.write("leave", request).await
+    }
+
     async fn outbox_assign(
         &self,
+        term: Term,
         channel: Channel,
         floor: StreamId,
         now: Timestamp,
         limit: usize,
-    ) -> Result<Vec<OutboxRow>, StoreError> {
+    ) -> Result<Option<Vec<OutboxRow>>, StoreError> {
         let inner = Arc::clone(&self.inner);
-        let request = async move { inner.outbox_assign(channel, floor, now, limit).await };
+        let request = async move { inner.outbox_assign(term, channel, floor, now, limit).await };
         self.write("outbox_assign", request).await
     }
 
-    async fn outbox_unassign(&self, channel: Channel) -> Result<(), StoreError> {
+    async fn outbox_unassign(
+        &self,
+        term: Term,
+        channel: Channel,
+    ) -> Result<Option<()>, StoreError> {
         let inner = Arc::clone(&self.inner);
-        let request = async move { inner.outbox_unassign(channel).await };
+        let request = async move { inner.outbox_unassign(term, channel).await };
         self.write("outbox_unassign", request).await
     }
 

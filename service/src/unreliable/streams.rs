@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use machine::StreamId;
 
 use super::{Call, Decide, Fate, Lost, Post, carry};
-use crate::ports::{AppendAt, Appended, Entry, StreamError, Streams};
+use crate::ports::{
+    AppendAt, Appended, AppendedAll, Entry, NewEntry, Stopped, StreamError, Streams,
+};
 
 /// [`Streams`] whose calls fail as a function decides.
 pub struct UnreliableStreams {
@@ -59,6 +61,30 @@ impl Streams for UnreliableStreams {
         let (stream, payload) = (stream.to_owned(), payload.to_vec());
         let request = async move { inner.append(&stream, at, &payload).await };
         carry(&self.post, fate, request).await.map_err(lost)?
+    }
+
+    /// One call, told by its first entry.
+    async fn append_all(
+        &self,
+        stream: &str,
+        onto: StreamId,
+        entries: &[NewEntry<'_>],
+    ) -> AppendedAll {
+        let fate = match entries.first() {
+            Some(first) => self.next(Call::Append(stream, first.at)).await,
+            None => Fate::Pass,
+        };
+        let (inner, stream) = (Arc::clone(&self.inner), stream.to_owned());
+        let owned: Vec<_> = entries.iter().map(|e| (e.at, e.payload.to_vec())).collect();
+        let request = async move {
+            let entries: Vec<NewEntry<'_>> =
+                owned.iter().map(|(at, payload)| NewEntry { at: *at, payload }).collect();
+            inner.append_all(&stream, onto, &entries).await
+        };
+        carry(&self.post, fate, request).await.unwrap_or_else(|how| AppendedAll {
+            added: vec![],
+            stopped: Some(Stopped::Failed(lost(how))),
+        })
     }
 
     async fn read(

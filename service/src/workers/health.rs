@@ -4,6 +4,11 @@
 //! Nothing blocks it for ever: what cannot be read, is about an unknown game, or is refused again
 //! and again by a store that answers, is counted and passed over. Events that the stream lost
 //! before they were read are a gap: counted, and gone on behind.
+//!
+//! Of several processes one consumes at a time. SUBTLE: one that was frozen may save its offset after
+//! its successor has saved a later one. It saves only what it has applied, so that the offset goes
+//! back and never ahead: what is read again is a no-op. A reader believes its own offset, and reads
+//! the saved one only when it begins.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -151,7 +156,8 @@ impl HealthConsumer {
             return Err(error.to_string());
         }
         let metrics = self.driver.telemetry().metrics();
-        let mut done = from;
+        // After the loss of the stream's end that is behind where it was before.
+        let mut done = reader.offset.unwrap_or(from);
         let mut failed = None;
         for entry in &entries {
             match self.apply(entry, reader).await {

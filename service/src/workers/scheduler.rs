@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use super::jitter::jittered;
 use crate::driver::Driver;
+use crate::fleet::Fleet;
 use crate::ports::{Clock, Store, StoreError};
 use crate::telemetry::labels::Place;
 use crate::timers::TimerQueue;
@@ -65,6 +66,8 @@ pub struct Scheduler {
     pub concurrency: usize,
     /// Where the dealing runs.
     pub tasks: TaskTracker,
+    /// Whose timers are struck here first.
+    pub fleet: Arc<Fleet>,
 }
 
 /// What those who strike tell the one who lets them.
@@ -135,7 +138,8 @@ impl Scheduler {
             if tokio::time::Instant::now() >= fill_at {
                 fill_at = tokio::time::Instant::now() + self.fill(&failures).await;
             }
-            for game in self.timers.pop_due(self.clock.now(), turns.free()) {
+            let ours = |game: &GameId| self.fleet.strikes_first(game);
+            for game in self.timers.pop_due(self.clock.now(), turns.free(), ours) {
                 match turns.begin(&game) {
                     Some(turn) => self.strike(game, turn, Arc::clone(&failures)),
                     // Its engine was slow, and there are too many such.

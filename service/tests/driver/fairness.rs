@@ -12,6 +12,7 @@ use service::board::Board;
 use service::conformance::START;
 use service::driver::{Driver, Parts};
 use service::effects::Effects;
+use service::fleet::Fleet;
 use service::ports::{EngineApi, EngineReply, PlayerCall, PlayerCallError, Store};
 use service::timers::TimerQueue;
 use tokio_util::sync::CancellationToken;
@@ -93,7 +94,8 @@ fn instance(world: &World) -> Instance {
         operation_timeout: Duration::from_secs(120),
     });
     let (stop, clock) = (CancellationToken::new(), Arc::clone(&world.clock));
-    Instance { driver, board, timers, tasks, stop, store, clock }
+    let fleet = Fleet::alone("gm-1".parse().expect("an instance id"));
+    Instance { driver, board, timers, tasks, stop, store, clock, fleet }
 }
 
 #[tokio::test(start_paused = true)]

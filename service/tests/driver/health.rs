@@ -143,6 +143,7 @@ async fn a_stream_that_lost_its_end_is_a_gap_and_what_comes_next_is_read() {
     tape.lose_tail(HEALTH, 1);
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(gm.metric(GAPS), 1);
+    assert_eq!(gm.offset(HEALTH), "0.010", "what there is to go on from");
     // Below the id that was read last.
     say_at(&tape, 30, &event("game-1", "inspect_unhealthy")).await;
     world.until(&game, "unhealthy", says(Summary::InspectUnhealthy)).await;

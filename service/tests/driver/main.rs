@@ -15,6 +15,7 @@ mod claims;
 mod deaths;
 mod fairness;
 mod faults;
+mod fleet;
 mod health;
 mod instances;
 mod operations;

@@ -8,6 +8,7 @@
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use machine::{
@@ -16,9 +17,9 @@ use machine::{
     Status, StopReason, StreamId, Timestamp,
 };
 use service::ports::{
-    Backlog, ClaimKey, ClaimRow, Commit, CommitError, Committed, Due, EngineApi, EngineReply,
-    EngineVersionRow, LogCommit, OperationRow, OutboxRow, PlayerCall, PlayerCallError, RtmApi,
-    Store, StoreError, VersionCommit, VersionCommitted,
+    Attendance, Backlog, ClaimKey, ClaimRow, Commit, CommitError, Committed, Due, EngineApi,
+    EngineReply, EngineVersionRow, LogCommit, OperationRow, OutboxRow, PlayerCall, PlayerCallError,
+    Presence, Roll, RtmApi, Store, StoreError, Term, VersionCommit, VersionCommitted,
 };
 
 /// The life of one process.
@@ -121,18 +122,31 @@ impl Store for Mortal<dyn Store> {
         self.across(self.inner.open_operations(kind, before, limit)).await
     }
 
+    async fn attend(&self, attendance: &Attendance, ttl: Duration) -> Result<Roll, StoreError> {
+        self.across(self.inner.attend(attendance, ttl)).await
+    }
+
+    async fn leave(&self, presence: &Presence) -> Result<(), StoreError> {
+        self.across(self.inner.leave(presence)).await
+    }
+
     async fn outbox_assign(
         &self,
+        term: Term,
         channel: Channel,
         floor: StreamId,
         now: Timestamp,
         limit: usize,
-    ) -> Result<Vec<OutboxRow>, StoreError> {
-        self.across(self.inner.outbox_assign(channel, floor, now, limit)).await
+    ) -> Result<Option<Vec<OutboxRow>>, StoreError> {
+        self.across(self.inner.outbox_assign(term, channel, floor, now, limit)).await
     }
 
-    async fn outbox_unassign(&self, channel: Channel) -> Result<(), StoreError> {
-        self.across(self.inner.outbox_unassign(channel)).await
+    async fn outbox_unassign(
+        &self,
+        term: Term,
+        channel: Channel,
+    ) -> Result<Option<()>, StoreError> {
+        self.across(self.inner.outbox_unassign(term, channel)).await
     }
 
     async fn outbox_published(&self, seqs: &[u64], at: Timestamp) -> Result<(), StoreError> {

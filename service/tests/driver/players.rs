@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use machine::{Event, GameId, Status, UserId};
 use service::app::App;
 use service::error::ServiceError;
+use service::fleet::Fleet;
 use service::http::{Api, CommandList, PlayerRequest};
 use service::membership::Memberships;
 use service::ports::{LobbyApi, LobbyError, Membership, MembershipStatus, Store};
@@ -16,7 +17,7 @@ use crate::recovery::{seams, settings};
 use crate::world::{DAILY, Instance, World};
 
 /// A Lobby that takes its time, and may be silent.
-struct Lobby {
+pub(crate) struct Lobby {
     takes: Duration,
     silent: bool,
 }
@@ -36,19 +37,25 @@ fn user() -> UserId {
     "user-1".parse().expect("a user id")
 }
 
-fn app(world: &World, gm: &Instance, lobby: Lobby) -> App {
+pub(crate) fn memberships(lobby: Arc<dyn LobbyApi>) -> Arc<Memberships> {
+    Arc::new(Memberships::new(lobby, 100, Duration::from_secs(30)))
+}
+
+pub(crate) fn app(world: &World, gm: &Instance, lobby: Lobby) -> App {
     let seams = seams(world);
     App {
         settings: settings("gm-1"),
         net: seams.net,
         store: Arc::clone(&gm.store),
         streams: seams.streams,
+        feed: seams.feed,
+        fleet: Fleet::alone("gm-1".parse().expect("a name")),
         clock: seams.clock,
         entropy: seams.entropy,
         engine: world.engines.clone(),
         driver: Arc::clone(&gm.driver),
         board: Arc::clone(&gm.board),
-        memberships: Memberships::new(Arc::new(lobby), 100, Duration::from_secs(30)),
+        memberships: memberships(Arc::new(lobby)),
         tasks: gm.tasks.clone(),
         stopping: CancellationToken::new(),
     }
@@ -62,10 +69,10 @@ async fn command(app: &App, game: &GameId) -> Result<(), ServiceError> {
 
 /// A Lobby that answers what it was last told.
 #[derive(Default)]
-struct Members(Mutex<Vec<(&'static str, MembershipStatus)>>);
+pub(crate) struct Members(Mutex<Vec<(&'static str, MembershipStatus)>>);
 
 impl Members {
-    fn are(&self, members: &[(&'static str, MembershipStatus)]) {
+    pub(crate) fn are(&self, members: &[(&'static str, MembershipStatus)]) {
         *self.0.lock().expect("no panic") = members.to_vec();
     }
 }
@@ -82,7 +89,7 @@ impl LobbyApi for Members {
     }
 }
 
-async fn command_of(app: &App, game: &GameId, user: &str) -> Result<(), ServiceError> {
+pub(crate) async fn command_of(app: &App, game: &GameId, user: &str) -> Result<(), ServiceError> {
     let body = br#"{"commands":[{"@type":"raceQuit","cmdId":"1"}]}"#.as_slice().into();
     let commands = CommandList::from_body(&body).expect("commands");
     let user = user.parse().expect("a user id");
@@ -97,7 +104,7 @@ async fn who_is_no_active_member_is_turned_away_and_a_removal_counts_from_its_in
     let game = world.running(&gm, "game-1", DAILY).await;
     let lobby = Arc::new(Members::default());
     let mut app = app(&world, &gm, AT_ONCE);
-    app.memberships = Memberships::new(lobby.clone(), 100, Duration::from_secs(30));
+    app.memberships = memberships(lobby.clone());
     let raceless = "user-without-a-race";
     lobby.are(&[("user-1", Active), ("user-2", Removed), ("user-3", Blocked), (raceless, Active)]);
     let is_forbidden = |answer| matches!(answer, Err(ServiceError::Forbidden(_)));
@@ -124,7 +131,7 @@ async fn who_is_no_active_member_is_turned_away_and_a_removal_counts_from_its_in
     assert_eq!(calls(), asked + 4);
 }
 
-const AT_ONCE: Lobby = Lobby { takes: Duration::ZERO, silent: false };
+pub(crate) const AT_ONCE: Lobby = Lobby { takes: Duration::ZERO, silent: false };
 
 #[tokio::test(start_paused = true)]
 async fn commands_are_refused_from_the_commit_that_begins_a_turn_until_the_one_that_ends_it() {

@@ -3,16 +3,18 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use machine::{Event, GameId, OperationKind, Status};
 use net::{BoxedStream, Listener, Net};
-use service::app::{self, Seams};
+use service::app::{self, Seams, StartError};
 use service::config::Settings;
 use service::embedded::Embedded;
 use service::ports::{Origin, Store};
+use service::unreliable::{Call, Fate, UnreliableStore};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Next;
@@ -118,6 +120,7 @@ pub(crate) fn seams(world: &World) -> Seams {
     Seams {
         net: Arc::new(Desert),
         store: world.store.clone(),
+        feed: Arc::new(world.store.feed()),
         streams: Arc::new(Embedded::in_memory(Arc::clone(&world.clock))),
         clock: Arc::clone(&world.clock),
         entropy: world.entropy.clone(),
@@ -148,6 +151,53 @@ async fn a_successor_of_the_same_name_takes_up_at_once_what_was_left() {
     stopping.cancel();
     let ended = tokio::time::timeout(Duration::from_secs(60), running).await;
     assert_eq!(ended.expect("it ends").expect("no panic"), Ok(()));
+}
+
+/// The store refuses so many calls of what a start asks of it, at whatever point of the start.
+fn away_for(world: &World, calls: u32) -> Seams {
+    let left = AtomicU32::new(calls);
+    let decide = move |_: Call<'_>| {
+        let one_less = |left: u32| left.checked_sub(1);
+        match left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less) {
+            Ok(_) => Fate::Refused,
+            Err(_) => Fate::Pass,
+        }
+    };
+    let store = Arc::new(UnreliableStore::new(world.store.clone(), decide));
+    Seams { store, ..seams(world) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_at_the_start_is_waited_for() {
+    let world = World::new(true);
+    let (_dead, game) = dies_in_the_middle_of_a_turn(&world, Next::NeverArrives).await;
+    let left = world.record(&game).await.expect("a record");
+    let stopping = CancellationToken::new();
+    let bound = app::bind(settings("gm-1"), away_for(&world, 7), stopping).await;
+    assert!(bound.is_ok(), "{:?}", bound.err());
+    let fenced = world.record(&game).await.expect("a record");
+    assert!(fenced.attempt > left.attempt, "{fenced:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_stays_away_is_not_waited_for_without_end_nor_when_told_to_stop() {
+    let world = World::new(true);
+    let stopping = CancellationToken::new();
+    let start = |stopping| app::bind(settings("gm-1"), away_for(&world, u32::MAX), stopping);
+    let began = tokio::time::Instant::now();
+    let bound = start(stopping.clone()).await;
+    assert!(matches!(bound, Err(StartError::Store(_))));
+    let waited = began.elapsed();
+    assert!((Duration::from_secs(55)..Duration::from_secs(70)).contains(&waited), "{waited:?}");
+    let began = tokio::time::Instant::now();
+    let starting = start(stopping.clone());
+    let told = async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        stopping.cancel();
+    };
+    let (bound, ()) = tokio::join!(starting, told);
+    assert!(matches!(bound, Err(StartError::Store(_))));
+    assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

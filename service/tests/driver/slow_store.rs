@@ -12,8 +12,9 @@ use machine::{
     StreamId, Timestamp,
 };
 use service::ports::{
-    Backlog, ClaimKey, ClaimRow, Commit, CommitError, Committed, Due, EngineVersionRow, LogCommit,
-    OperationRow, OutboxRow, Store, StoreError, VersionCommit, VersionCommitted,
+    Attendance, Backlog, ClaimKey, ClaimRow, Commit, CommitError, Committed, Due, EngineVersionRow,
+    LogCommit, OperationRow, OutboxRow, Presence, Roll, Store, StoreError, Term, VersionCommit,
+    VersionCommitted,
 };
 
 /// See the module.
@@ -142,20 +143,35 @@ impl Store for SlowStore {
         self.inner.open_operations(kind, before, limit).await
     }
 
+    async fn attend(&self, attendance: &Attendance, ttl: Duration) -> Result<Roll, StoreError> {
+        self.way().await?;
+        self.inner.attend(attendance, ttl).await
+    }
+
+    async fn leave(&self, presence: &Presence) -> Result<(), StoreError> {
+        self.way().await?;
+        self.inner.leave(presence).await
+    }
+
     async fn outbox_assign(
         &self,
+        term: Term,
         channel: Channel,
         floor: StreamId,
         now: Timestamp,
         limit: usize,
-    ) -> Result<Vec<OutboxRow>, StoreError> {
+    ) -> Result<Option<Vec<OutboxRow>>, StoreError> {
         self.way().await?;
-        self.inner.outbox_assign(channel, floor, now, limit).await
+        self.inner.outbox_assign(term, channel, floor, now, limit).await
     }
 
-    async fn outbox_unassign(&self, channel: Channel) -> Result<(), StoreError> {
+    async fn outbox_unassign(
+        &self,
+        term: Term,
+        channel: Channel,
+    ) -> Result<Option<()>, StoreError> {
         self.way().await?;
-        self.inner.outbox_unassign(channel).await
+        self.inner.outbox_unassign(term, channel).await
     }
 
     async fn outbox_published(&self, seqs: &[u64], at: Timestamp) -> Result<(), StoreError> {

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use machine::StreamId;
-use service::ports::{AppendAt, Appended, Entry, StreamError, Streams};
+use service::ports::{
+    AppendAt, Appended, AppendedAll, Entry, NewEntry, Stopped, StreamError, Streams,
+};
 
 /// See the module.
 #[derive(Default)]
@@ -18,6 +20,24 @@ pub(crate) struct Tape {
 struct State {
     streams: BTreeMap<String, BTreeMap<StreamId, Vec<u8>>>,
     offsets: BTreeMap<String, String>,
+}
+
+impl State {
+    fn newest(&self, stream: &str) -> StreamId {
+        let last = self.streams.get(stream).and_then(BTreeMap::last_key_value);
+        last.map_or(StreamId::ZERO, |(id, _)| *id)
+    }
+
+    fn append(&mut self, stream: &str, at: AppendAt, payload: &[u8]) -> Appended {
+        let newest = self.newest(stream);
+        let id = match at {
+            AppendAt::Exactly(id) if id <= newest => return Appended::NotAbove,
+            AppendAt::Exactly(id) => id,
+            AppendAt::Next => newest.successor(),
+        };
+        self.streams.entry(stream.to_owned()).or_default().insert(id, payload.to_vec());
+        Appended::Added(id)
+    }
 }
 
 impl Tape {
@@ -58,17 +78,31 @@ impl Streams for Tape {
         at: AppendAt,
         payload: &[u8],
     ) -> Result<Appended, StreamError> {
-        Ok(self.with(|s| {
-            let entries = s.streams.entry(stream.to_owned()).or_default();
-            let newest = entries.last_key_value().map_or(StreamId::ZERO, |(id, _)| *id);
-            let id = match at {
-                AppendAt::Exactly(id) if id <= newest => return Appended::NotAbove,
-                AppendAt::Exactly(id) => id,
-                AppendAt::Next => newest.successor(),
-            };
-            entries.insert(id, payload.to_vec());
-            Appended::Added(id)
-        }))
+        Ok(self.with(|s| s.append(stream, at, payload)))
+    }
+
+    async fn append_all(
+        &self,
+        stream: &str,
+        onto: StreamId,
+        entries: &[NewEntry<'_>],
+    ) -> AppendedAll {
+        self.with(|s| {
+            let newest = s.newest(stream);
+            let mut added = vec![];
+            if newest < onto {
+                return AppendedAll { added, stopped: Some(Stopped::Short(newest)) };
+            }
+            for entry in entries {
+                match s.append(stream, entry.at, entry.payload) {
+                    Appended::Added(id) => added.push(id),
+                    Appended::NotAbove => {
+                        return AppendedAll { added, stopped: Some(Stopped::NotAbove) };
+                    }
+                }
+            }
+            AppendedAll { added, stopped: None }
+        })
     }
 
     async fn read(
@@ -96,7 +130,7 @@ impl Streams for Tape {
     }
 
     async fn newest(&self, stream: &str) -> Result<StreamId, StreamError> {
-        Ok(self.entries(stream).last().map_or(StreamId::ZERO, |(id, _)| *id))
+        Ok(self.with(|s| s.newest(stream)))
     }
 
     async fn trim(&self, stream: &str, below: StreamId) -> Result<(), StreamError> {

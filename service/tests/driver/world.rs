@@ -18,14 +18,16 @@ use service::driver::{Driver, Parts};
 use service::effects::Effects;
 use service::embedded::Embedded;
 use service::error::ServiceError;
+use service::fleet::Fleet;
 use service::http::Asked;
+use service::membership::Memberships;
 use service::ports::{
-    Clock, CommitId, Entropy, NewVersion, Origin, OutboxRow, Store, Streams, VersionChange,
-    VersionCommit, VersionOptions,
+    Clock, CommitId, Entropy, Feed, NewVersion, Origin, OutboxRow, Presence, Role, Store, Streams,
+    Term, VersionChange, VersionCommit, VersionOptions,
 };
 use service::telemetry::Telemetry;
 use service::timers::TimerQueue;
-use service::workers::{HealthConsumer, Relay, Scheduler, Start};
+use service::workers::{Attendance, FeedWorker, HealthConsumer, Relay, Scheduler, Start};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -73,6 +75,7 @@ pub(crate) struct Instance {
     pub(crate) stop: CancellationToken,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) fleet: Arc<Fleet>,
 }
 
 /// What operators read of a series, by its name and labels; it must exist.
@@ -177,8 +180,9 @@ impl World {
             tasks: tasks.clone(),
             operation_timeout: Duration::from_secs(120),
         });
-        let stop = CancellationToken::new();
-        Instance { driver, board, timers, tasks, stop, store, clock: Arc::clone(&self.clock) }
+        let (stop, clock) = (CancellationToken::new(), Arc::clone(&self.clock));
+        let fleet = Fleet::alone(name.parse().expect("an instance id"));
+        Instance { driver, board, timers, tasks, stop, store, clock, fleet }
     }
 
     pub(crate) fn registration(&self, game: &GameId, schedule: &str) -> Event {
@@ -337,6 +341,14 @@ impl Instance {
         metric(self.driver.telemetry(), series)
     }
 
+    /// What they read of how far a stream was read or written.
+    pub(crate) fn offset(&self, stream: &str) -> String {
+        let series = format!("gamemaster_stream_offset_seconds{{stream=\"{stream}\"}} ");
+        let text = self.driver.telemetry().metrics().render();
+        let found = text.lines().find_map(|line| line.strip_prefix(&series));
+        found.unwrap_or_else(|| panic!("{series} in {text}")).to_owned()
+    }
+
     pub(crate) async fn perform(
         &self,
         game: &GameId,
@@ -366,19 +378,80 @@ impl Instance {
             timers: Arc::clone(&self.timers),
             concurrency,
             tasks: self.tasks.clone(),
+            fleet: Arc::clone(&self.fleet),
         };
         tokio::spawn(scheduler.run(self.stop.clone()))
     }
 
     pub(crate) fn relay(&self, streams: Arc<dyn Streams>) -> tokio::task::JoinHandle<()> {
-        let relay = Relay {
+        self.relay_that_forgets(streams, TimeDelta::hours(24), None)
+    }
+
+    pub(crate) fn relay_that_forgets(
+        &self,
+        streams: Arc<dyn Streams>,
+        keep_published: TimeDelta,
+        trim_after: Option<TimeDelta>,
+    ) -> tokio::task::JoinHandle<()> {
+        let relay = Relay { keep_published, trim_after, ..self.relay_of(streams) };
+        tokio::spawn(relay.run(self.stop.clone()))
+    }
+
+    fn relay_of(&self, streams: Arc<dyn Streams>) -> Relay {
+        Relay {
             driver: Arc::clone(&self.driver),
             store: Arc::clone(&self.store),
             streams,
             clock: Arc::clone(&self.clock),
             keep_published: TimeDelta::hours(24),
+            trim_after: None,
+            term: Term::default(),
+        }
+    }
+
+    /// Attends until `gone`, under its name.
+    pub(crate) fn attend(
+        &self,
+        name: &str,
+        boot: u128,
+        gone: &CancellationToken,
+    ) -> tokio::task::JoinHandle<()> {
+        let instance = name.parse().expect("an instance id");
+        let attendance = Attendance {
+            driver: Arc::clone(&self.driver),
+            store: Arc::clone(&self.store),
+            fleet: Arc::clone(&self.fleet),
+            presence: Presence { instance, boot: Uuid::from_u128(boot) },
+            stopping: self.stop.clone(),
         };
-        tokio::spawn(relay.run(self.stop.clone()))
+        tokio::spawn(attendance.run(gone.clone()))
+    }
+
+    /// Relays in the terms in which it leads.
+    pub(crate) fn lead(&self, streams: Arc<dyn Streams>) -> tokio::task::JoinHandle<()> {
+        let (fleet, stop) = (Arc::clone(&self.fleet), self.stop.clone());
+        let (driver, relay) = (Arc::clone(&self.driver), self.relay_of(streams));
+        tokio::spawn(async move {
+            let start = |term| Relay { term, ..relay.clone() }.run(stop.clone());
+            let metrics = driver.telemetry().metrics();
+            fleet.lead(Role::OutboxRelay, &stop, metrics, start).await;
+        })
+    }
+
+    /// Tells the others, and is told.
+    pub(crate) fn hear(
+        &self,
+        feed: Arc<dyn Feed>,
+        memberships: Arc<Memberships>,
+    ) -> tokio::task::JoinHandle<()> {
+        let worker = FeedWorker {
+            driver: Arc::clone(&self.driver),
+            feed,
+            board: Arc::clone(&self.board),
+            memberships,
+            deaf_ttl: Duration::from_secs(2),
+        };
+        tokio::spawn(worker.run(self.stop.clone()))
     }
 
     pub(crate) fn listen(

@@ -53,6 +53,7 @@ impl World {
         let embedded = Arc::new(Embedded::in_memory(Arc::clone(&clock)));
         let seams = Seams {
             net: Arc::new(TokioNet),
+            feed: Arc::new(embedded.feed()),
             store: embedded.clone(),
             streams: embedded,
             clock,

@@ -2,7 +2,8 @@
 
 use std::{
     io::{self, Read, Write},
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
     path::PathBuf,
     thread,
     time::Duration,
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     game::{DEFAULT_KEPT_TURNS, GameOptions},
+    many::{ManyArgs, run_many},
     server::{EngineError, EngineOptions, EngineServer},
 };
 
@@ -22,6 +24,13 @@ pub struct EngineArgs {
     /// Address to listen on; port 0 lets the system choose.
     #[arg(long, default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
+    /// Instead, one engine on each of these ports of loopback, for many games in one process.
+    #[arg(long, value_name = "FIRST..LAST", conflicts_with_all = ["listen", "state"],
+          value_parser = ports)]
+    pub ports: Option<RangeInclusive<u16>>,
+    /// Directory that keeps their games, in a file for each port.
+    #[arg(long, value_name = "DIR", requires = "ports")]
+    pub state_dir: Option<PathBuf>,
     /// File that keeps the game across restarts of the process.
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
@@ -34,6 +43,9 @@ pub struct EngineArgs {
     /// The game is finished at this turn at the latest.
     #[arg(long, default_value_t = 200)]
     pub turn_limit: u32,
+    /// Turns whose reports are kept.
+    #[arg(long, default_value_t = DEFAULT_KEPT_TURNS)]
+    pub kept_turns: u32,
     /// How long generating a turn takes.
     #[arg(long, default_value_t = 0)]
     pub turn_latency_ms: u64,
@@ -50,29 +62,49 @@ pub async fn main(args: EngineArgs) -> Result<(), EngineError> {
     run_until(args, CancellationToken::new()).await
 }
 
+/// Both ends included.
+pub fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let ends = text.split_once("..").and_then(|(first, last)| {
+        let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
+        (first > 0 && first <= last).then_some(first..=last)
+    });
+    ends.ok_or_else(|| "must be two ports, as 9000..9199".to_owned())
+}
+
 /// Runs an engine until `shutdown` too. Says `listening on ADDRESS` on standard output when ready.
 pub async fn run_until(args: EngineArgs, shutdown: CancellationToken) -> Result<(), EngineError> {
     let EngineArgs {
         listen,
+        ports,
+        state_dir,
         state,
         seed,
         planets,
         turn_limit,
+        kept_turns,
         turn_latency_ms,
         no_turn_guard,
         exit_on_stdin_close,
     } = args;
     let options = EngineOptions {
-        game: GameOptions { seed, planets, turn_limit, kept_turns: DEFAULT_KEPT_TURNS },
+        game: GameOptions { seed, planets, turn_limit, kept_turns },
         honours_expected_turn: !no_turn_guard,
         turn_latency: Duration::from_millis(turn_latency_ms),
         state_file: state,
         ..EngineOptions::default()
     };
-    let server = EngineServer::bind(&TokioNet, listen, options).await?;
     if exit_on_stdin_close {
         cancel_on_stdin_close(shutdown.clone());
     }
+    if let Some(ports) = ports {
+        let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let first = SocketAddr::new(ip, *ports.start());
+        let many = ManyArgs { ip, ports, state_dir };
+        // Who does not hear it can ask.
+        let ready = || drop(announce(Ok(first)));
+        return run_many(&TokioNet, many, &options, ready, shutdown).await;
+    }
+    let server = EngineServer::bind(&TokioNet, listen, options).await?;
     announce(server.local_addr()).map_err(EngineError::Announce)?;
     server.serve(shutdown).await;
     Ok(())

@@ -7,11 +7,13 @@ pub mod bot;
 mod core;
 mod entry;
 pub mod game;
+mod many;
 pub mod misbehaviour;
 mod routes;
 mod server;
 pub mod store;
 
-pub use entry::{EngineArgs, main, run_until};
+pub use entry::{EngineArgs, main, ports, run_until};
+pub use many::{ManyArgs, run_many};
 pub use misbehaviour::{Misbehaviour, Operation, Plan};
 pub use server::{EngineError, EngineOptions, EngineServer, GeneratedTurn};

@@ -8,7 +8,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::misbehaviour::{Operation, Plan};
-use crate::http::{MAX_BODY_BYTES, Problem, only_known, query, read_json, segments};
+use crate::http::{
+    MAX_BODY_BYTES, Problem, only_known, query, read_json, require_loopback, segments,
+};
 
 /// A well-formed request.
 #[derive(Debug)]
@@ -150,12 +152,4 @@ fn turn_number(text: &str) -> Result<u32, Problem> {
         .ok()
         .filter(|_| digits)
         .ok_or_else(|| Problem::invalid_request(format!("query: `{text}` is not a turn number")))
-}
-
-/// Whoever can reach an engine from elsewhere must not be able to break it.
-fn require_loopback(peer: Option<SocketAddr>) -> Result<(), Problem> {
-    if peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback()) {
-        return Ok(());
-    }
-    Err(Problem::new(http::StatusCode::FORBIDDEN, "forbidden", "only from this machine"))
 }

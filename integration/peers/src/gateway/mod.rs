@@ -2,6 +2,7 @@
 //! passes commands, orders and report requests on to Game Master under that user's id.
 
 mod player;
+mod server;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -11,6 +12,8 @@ use net::{CallError, HttpClient};
 use serde::Serialize;
 
 use crate::http::{ErrorEnvelope, percent_encode};
+
+pub use server::{GatewayServer, Handled};
 
 pub use player::{Player, PlayerEnd, PlayerEvent, PlayerOutcome, PlayerRequest};
 

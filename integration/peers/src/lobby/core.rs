@@ -19,6 +19,7 @@ use crate::{
     bus::{Bus, append_json, streams},
     call::Caller,
     env::{Env, Observer},
+    front::Front,
     http::Problem,
     messages::{NotificationIntent, StartJob},
     state_file::{StateError, StateFile},
@@ -33,6 +34,7 @@ pub(super) struct Core {
     pub(super) observer: Observer<Event>,
     pub(super) flow: FlowTiming,
     pub(super) invalidation_budget: Duration,
+    pub(super) front: Front,
 }
 
 impl Core {

@@ -32,6 +32,7 @@ use crate::{
     bus::{Bus, FollowLimits, follow, streams},
     call::Caller,
     env::{Env, Observer},
+    front::Front,
     state_file::{StateError, StateFile},
 };
 
@@ -310,6 +311,7 @@ impl Lobby {
             observer,
             flow: config.flow,
             invalidation_budget: config.invalidation_budget,
+            front: Front::default(),
         };
         Ok(Self {
             core: Arc::new(core),
@@ -356,6 +358,11 @@ impl LobbyHandle {
     /// One game, as people see it.
     pub async fn game(&self, game_id: &str) -> Option<GameSummary> {
         self.core.state.read(|state| state.games.get(game_id).map(GameSummary::of)).await
+    }
+
+    /// Its levers to be made to misbehave.
+    pub fn front(&self) -> &Front {
+        &self.core.front
     }
 
     /// What became of the messages read.

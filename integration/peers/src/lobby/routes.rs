@@ -50,6 +50,12 @@ pub(super) async fn handle(
     core: Arc<Core>,
     request: Request<Incoming>,
 ) -> Result<Reply, Infallible> {
+    let (head, body) = request.into_parts();
+    let body = match core.front.before(&head, body).await {
+        Ok(body) => body,
+        Err(reply) => return Ok(reply),
+    };
+    let request = Request::from_parts(head, body);
     let work = tokio::spawn(async move { route(&core, request).await });
     Ok(match work.await {
         Ok(Ok(reply)) => reply,
@@ -67,6 +73,10 @@ async fn route(core: &Core, request: Request<Incoming>) -> Result<Reply, Problem
     let method = &head.method;
     match path.as_slice() {
         ["healthz"] if *method == Method::GET => Ok(json(StatusCode::OK, &json!({}))),
+        ["_counters"] if *method == Method::GET => {
+            let counters = core.state.read(|state| state.counters).await;
+            Ok(json(StatusCode::OK, &counters))
+        }
         ["api", "v1", "games"] if *method == Method::GET => list(core, &head.uri).await,
         ["api", "v1", "games"] if *method == Method::POST => {
             let create = read_json(&head.headers, body, MAX_BODY_BYTES).await?;
@@ -99,7 +109,7 @@ async fn route(core: &Core, request: Request<Incoming>) -> Result<Reply, Problem
         ["api", "v1", "internal", "games", game_id, "memberships"] if *method == Method::GET => {
             memberships(core, game_id).await
         }
-        ["healthz"]
+        ["healthz" | "_counters"]
         | ["api", "v1", "games"]
         | ["api", "v1", "games", _]
         | ["api", "v1", "games", _, "start" | "resume" | "members"]

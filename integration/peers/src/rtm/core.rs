@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -71,6 +72,24 @@ impl Core {
 
     pub(super) fn endpoint(&self, port: u16) -> String {
         format!("http://{}:{port}", self.config.engine_host)
+    }
+
+    /// Where the engine on `port` is probed: where it listens, whoever stands in the way of others.
+    pub(super) fn probed_at(&self, port: u16) -> String {
+        let ip = self.config.engine_bind_ip;
+        if ip.is_unspecified() {
+            self.endpoint(port)
+        } else {
+            format!("http://{}", SocketAddr::new(ip, port))
+        }
+    }
+
+    /// Kills a game's engine and has its end reported as `kind`.
+    pub(super) fn order_end(&self, game_id: &str, kind: ExitKind) {
+        self.ordered_ends.send_modify(|ends| {
+            let end = ends.entry(game_id.to_owned()).or_insert((0, kind));
+            *end = (end.0.wrapping_add(1), kind);
+        });
     }
 
     /// Puts an event on its way to the stream.

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
+use serde::Deserialize;
 
 use crate::messages::HealthEventType;
 
@@ -74,7 +75,8 @@ pub struct Exit {
 }
 
 /// What to call an end that nobody asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ExitKind {
     /// It ended.
     Exited,

@@ -28,6 +28,7 @@ use std::{
 
 use hyper::service::service_fn;
 use net::{ClientLimits, HttpClient, Listener, Net, ServerLimits};
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -100,7 +101,8 @@ impl RtmConfig {
 }
 
 /// What a Runtime Manager was told to do wrong.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Faults {
     /// Every request is answered 503.
     pub is_unavailable: bool,
@@ -110,6 +112,8 @@ pub struct Faults {
     pub missing_images: BTreeSet<String>,
     /// That many of the next starts fail with `start_config_invalid`.
     pub failing_starts: u32,
+    /// Games whose containers are reported as unhealthy, whatever the engines answer.
+    pub unhealthy_games: BTreeSet<String>,
 }
 
 /// What happened, for whoever watches.
@@ -310,9 +314,6 @@ impl RtmHandle {
 
     /// Kills a game's engine and has its end reported as `kind`.
     pub fn end_engine(&self, game_id: &str, kind: ExitKind) {
-        self.core.ordered_ends.send_modify(|ends| {
-            let end = ends.entry(game_id.to_owned()).or_insert((0, kind));
-            *end = (end.0.wrapping_add(1), kind);
-        });
+        self.core.order_end(game_id, kind);
     }
 }

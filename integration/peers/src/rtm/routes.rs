@@ -2,16 +2,21 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, StatusCode, request::Parts};
 use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
+    Faults,
     core::{Core, Engine, runtime_not_found},
+    launcher::ExitKind,
     state::Runtime,
 };
-use crate::http::{MAX_BODY_BYTES, Problem, Reply, json, read_json, segments};
+use crate::{
+    front::{from_this_machine, unavailable},
+    http::{MAX_BODY_BYTES, Problem, Reply, json, no_content, read_json, segments},
+};
 
 /// Longest reason taken.
 const MAX_REASON_BYTES: usize = 256;
@@ -26,6 +31,12 @@ struct Stop {
 #[serde(deny_unknown_fields)]
 struct Patch {
     image_ref: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct End {
+    kind: ExitKind,
 }
 
 /// Answers one request, in a task of its own: a client who hangs up changes nothing.
@@ -48,9 +59,11 @@ async fn route(core: &Core, request: Request<Incoming>) -> Result<Reply, Problem
     let path = segments(head.uri.path())?;
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     let method = &head.method;
+    if path.first().is_some_and(|first| first.starts_with('_')) {
+        return lever(core, &path, &head, body).await;
+    }
     if core.faults().is_unavailable {
-        let message = "told to be unavailable";
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", message));
+        return Err(unavailable());
     }
     match path.as_slice() {
         ["healthz"] if *method == Method::GET => Ok(json(StatusCode::OK, &json!({}))),
@@ -86,6 +99,39 @@ async fn route(core: &Core, request: Request<Incoming>) -> Result<Reply, Problem
     }
 }
 
+/// What only this reference has: its counters, and the ways to make it misbehave.
+async fn lever(core: &Core, path: &[&str], head: &Parts, body: Incoming) -> Result<Reply, Problem> {
+    from_this_machine(head)?;
+    let is_get = head.method == Method::GET;
+    match path {
+        ["_counters"] if is_get => {
+            let counters = core.state.read(|state| state.counters).await;
+            Ok(json(StatusCode::OK, &counters))
+        }
+        ["_misbehave"] if is_get => {
+            let faults = core.faults().clone();
+            Ok(json(StatusCode::OK, &faults))
+        }
+        ["_misbehave"] if head.method == Method::POST => {
+            let faults: Faults = read_json(&head.headers, body, MAX_BODY_BYTES).await?;
+            *core.faults() = faults;
+            Ok(no_content())
+        }
+        ["_runtimes", game_id, "end"] if head.method == Method::POST => {
+            let End { kind } = read_json(&head.headers, body, MAX_BODY_BYTES).await?;
+            if !core.engines.borrow().contains_key(*game_id) {
+                return Err(runtime_not_found());
+            }
+            core.order_end(game_id, kind);
+            Ok(no_content())
+        }
+        ["_counters" | "_misbehave"] | ["_runtimes", _, "end"] => {
+            Err(Problem::method_not_allowed())
+        }
+        _ => Err(Problem::not_found()),
+    }
+}
+
 async fn all(core: &Core) -> Vec<Value> {
     let engines = core.engines.borrow().clone();
     core.state
@@ -105,5 +151,6 @@ fn shown(runtime: &Runtime, engine: Option<&Engine>) -> Value {
         "wanted": runtime.wanted,
         "is_up": engine.is_some_and(|engine| engine.is_up),
         "pid": engine.and_then(|engine| engine.pid),
+        "endpoint": engine.map(|engine| &engine.endpoint),
     })
 }

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
+use serde_json::Map;
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -20,7 +21,7 @@ use super::{
 use crate::{
     call::Caller,
     lobby::view::fingerprint,
-    messages::{JobOutcome, JobResult},
+    messages::{HealthEventType, JobOutcome, JobResult},
     state_file::StateError,
 };
 
@@ -341,13 +342,25 @@ async fn succeed(core: &Core, running: &Runtime) -> Result<(), StateError> {
 
 async fn probe(core: &Core, runtime: &Runtime) -> std::convert::Infallible {
     let timing = &core.config.timing;
-    let endpoint = core.endpoint(runtime.port.unwrap_or_default());
+    let endpoint = core.probed_at(runtime.port.unwrap_or_default());
     let caller = Caller::new(core.client.clone(), &endpoint, timing.probe_timeout);
     let mut prober = Prober::default();
+    let mut is_unhealthy = false;
     let mut ticks = interval(timing.probe_period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        if core.faults().unhealthy_games.contains(&runtime.game_id) {
+            if !is_unhealthy {
+                core.tell_health(runtime, HealthEventType::InspectUnhealthy, Map::new());
+            }
+            is_unhealthy = true;
+            continue;
+        }
+        if std::mem::take(&mut is_unhealthy) {
+            // So that the next probe is told, whatever was told before.
+            prober = Prober::default();
+        }
         let probed = match caller.get("/healthz").await {
             Ok(answer) if answer.status.is_success() => Ok(()),
             Ok(answer) => Err(format!("the engine answers {}", answer.status)),

@@ -2,27 +2,21 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Uri;
-use hyper_util::client::legacy::connect::{Connected, Connection};
-use hyper_util::rt::TokioIo;
+use http::uri::Authority;
 use tokio::time::{Instant, timeout, timeout_at};
-use tower_service::Service;
 
 use super::{AddressGuard, NotSent};
 use crate::seam::{BoxedStream, Net};
 
-const DEFAULT_PORT: u16 = 80;
+pub(super) const DEFAULT_PORT: u16 = 80;
 
 /// How many addresses of a host are tried: a long list must not spread the time so thin that none
 /// of them can answer.
 const MAX_ADDRESSES_DIALLED: usize = 4;
 
-#[derive(Clone)]
 pub(super) struct Connector {
     pub(super) net: Arc<dyn Net>,
     pub(super) guard: Option<Arc<dyn AddressGuard>>,
@@ -30,20 +24,18 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    async fn connect(self, uri: Uri) -> Result<TokioIo<BoxedStream>, NotSent> {
-        let host = uri.host().ok_or(NotSent::Invalid("the URI has no host"))?;
+    pub(super) async fn connect(&self, authority: &Authority) -> Result<BoxedStream, NotSent> {
+        let host = authority.host();
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-        let port = uri.port_u16().unwrap_or(DEFAULT_PORT);
+        let port = authority.port_u16().unwrap_or(DEFAULT_PORT);
         let deadline = Instant::now().checked_add(self.connect_timeout);
         let attempt = async {
             let addresses = self.resolve(host, port).await?;
             self.check(host, &addresses)?;
             self.dial(&addresses, deadline).await
         };
-        match timeout(self.connect_timeout, attempt).await {
-            Ok(outcome) => outcome.map(TokioIo::new),
-            Err(_elapsed) => Err(NotSent::ConnectTimedOut),
-        }
+        let outcome = timeout(self.connect_timeout, attempt).await;
+        outcome.unwrap_or(Err(NotSent::ConnectTimedOut))
     }
 
     async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, NotSent> {
@@ -98,24 +90,4 @@ fn share(deadline: Instant, waiting: usize) -> Instant {
     let now = Instant::now();
     let parts = u32::try_from(waiting).unwrap_or(u32::MAX).max(1);
     now + deadline.saturating_duration_since(now) / parts
-}
-
-impl Service<Uri> for Connector {
-    type Response = TokioIo<BoxedStream>;
-    type Error = NotSent;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        Box::pin(self.clone().connect(uri))
-    }
-}
-
-impl Connection for BoxedStream {
-    fn connected(&self) -> Connected {
-        Connected::new()
-    }
 }

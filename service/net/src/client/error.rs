@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::client::legacy::Error as ExchangeError;
 use thiserror::Error;
 
 /// Why a call has no usable response.
@@ -64,7 +63,7 @@ pub enum NotSent {
     ConnectTimedOut,
     /// A connection failed before the request was given to it.
     #[error("not sent: no usable connection: {0}")]
-    NoConnection(#[source] Arc<ExchangeError>),
+    NoConnection(#[source] Arc<hyper::Error>),
 }
 
 /// Why the outcome of a request is not known.
@@ -76,7 +75,7 @@ pub enum Unknown {
     TimedOut(Duration),
     /// The connection failed, or its bytes made no sense, before the head of the response was read.
     #[error("outcome unknown: no response: {}", Chain(.0))]
-    NoResponse(#[source] ExchangeError),
+    NoResponse(#[source] hyper::Error),
     /// The response broke off or made no sense after its head.
     #[error("outcome unknown: incomplete response: {}", Chain(.0))]
     Incomplete(#[source] hyper::Error),

@@ -120,7 +120,8 @@ fn without_secrets(error: &RedisError) -> String {
     }
 }
 
-fn escaped(text: &str) -> String {
+/// What others wrote, fit for a log.
+pub(super) fn escaped(text: &str) -> String {
     text.chars().take(MAX_DETAIL_CHARS).flat_map(char::escape_debug).collect()
 }
 

@@ -60,12 +60,14 @@ pub(super) async fn run<S, B>(
     let framing = Framing::new(READ_BUFFER_BYTES.max(limits.max_header_bytes), ambiguous.clone());
     let io = TokioIo::new(GuardedIo::new(stream, timing.clone(), framing));
     let observer = timing.clone();
-    let max_requests = limits.max_requests_per_connection;
+    let (max_requests, peer_address) = (limits.max_requests_per_connection, limits.peer_address);
     let service = service_fn(move |mut request: Request<Incoming>| {
         let number = observer.request_started();
         let is_ambiguous = ambiguous.is(number);
         let is_last = is_ambiguous || max_requests.is_some_and(|max| number >= max);
-        request.extensions_mut().insert(PeerAddr(peer));
+        if peer_address {
+            request.extensions_mut().insert(PeerAddr(peer));
+        }
         if is_ambiguous {
             request.extensions_mut().insert(AmbiguousFraming);
         }

@@ -36,6 +36,7 @@ fn limits() -> ServerLimits {
         linger_timeout: LONG,
         drain: LONG,
         auto_date_header: false,
+        peer_address: true,
     }
 }
 

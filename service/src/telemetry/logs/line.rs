@@ -144,6 +144,10 @@ impl Visit for Fields {
 }
 
 fn cut(text: &str) -> String {
+    // No text has more characters than bytes.
+    if text.len() <= MAX_FIELD_CHARS {
+        return text.to_owned();
+    }
     text.chars().take(MAX_FIELD_CHARS).collect()
 }
 
@@ -164,6 +168,12 @@ impl Limited {
 
 impl fmt::Write for Limited {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        // No text has more characters than bytes.
+        if text.len() <= self.left {
+            self.left -= text.chars().count();
+            self.text.push_str(text);
+            return Ok(());
+        }
         for character in text.chars() {
             self.left = self.left.checked_sub(1).ok_or(fmt::Error)?;
             self.text.push(character);

@@ -99,6 +99,7 @@ impl Service {
         settings.schedule_resolution = Resolution::Minutes;
         let seams = Seams {
             net: Arc::new(TokioNet),
+            feed: Arc::new(embedded.feed()),
             store: embedded.clone(),
             streams: embedded,
             clock,
