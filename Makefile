@@ -5,10 +5,11 @@ RUN_ARGS ?=
 BENCH_ARGS ?=
 SOAK_ARGS ?=
 TWO_ARGS ?=
+SIM_ARGS ?= --for 10m --jobs 2
 
 MODEL = $(CARGO) run --release --quiet --package model --bin gm-model --
 
-.PHONY: model model-large explore help run test lint bench soak two build clean
+.PHONY: model model-large explore sim help run test lint bench soak two build clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,6 +34,10 @@ model-large: ## The same with more trouble: minutes
 
 explore: ## Open a world of the model in a browser (EXPLORE_ARGS="--config race --port 3000")
 	$(MODEL) explore $(EXPLORE_ARGS)
+
+sim: ## Live whole clusters with faults, until one breaks a promise (SIM_ARGS="--seeds 0..50 --gms 3")
+	$(CARGO) build --release --quiet --package sim --bins --locked
+	$${CARGO_TARGET_DIR:-target}/release/gm-sim fuzz $(SIM_ARGS)
 
 bench: ## Measure what the promises name: docs/benchmarks.md (BENCH_ARGS=--quick)
 	$(CARGO) bench --package integration --locked --no-fail-fast -- $(BENCH_ARGS)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the servers that the integration tests start privately, where they are missing and where
+# Installs the servers and the browser that the tests start privately, where they are missing and where
 # that is possible: Debian's packages, as root. Elsewhere it says what to install; the tests that
 # need a server say so too.
 set -euo pipefail
@@ -12,6 +12,10 @@ then
 fi
 if [ -z "${GAMEMASTER_TEST_REDIS_URL:-}" ] && ! command -v redis-server >/dev/null; then
   missing+=(redis-server)
+fi
+# The page of a simulated life is looked at in a browser.
+if ! compgen -c | grep -qxE 'chromium|chromium-browser|google-chrome|chrome'; then
+  missing+=(chromium)
 fi
 if [ ${#missing[@]} -eq 0 ]; then
   exit 0

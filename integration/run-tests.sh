@@ -14,3 +14,10 @@ if cargo nextest --version >/dev/null 2>&1; then
 else
   cargo test --workspace --locked --no-fail-fast "$@"
 fi
+# Alone on the machine, and only where everything is tested: lives of whole clusters.
+if [ $# -eq 0 ]; then
+  gm_sim="${CARGO_TARGET_DIR:-target}/debug/gm-sim"
+  "$gm_sim" run --seed 1 --gms 3 --twice
+  "$gm_sim" fuzz --seeds 0..100 --jobs 2
+  "$gm_sim" fuzz --seeds 0..10 --jobs 2 --profile calendar
+fi

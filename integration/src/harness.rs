@@ -1,12 +1,11 @@
 //! Running the real thing: processes started, asked over HTTP, killed, and audited afterwards.
 
-mod audit;
 mod client;
 mod process;
 
-pub use audit::{Audit, audit_streams, everything};
 pub use client::Client;
 pub use process::{PortBlock, Process, neighbour_program, program};
+pub use service::audit::{Audit, audit_streams, everything};
 
 use std::time::Duration;
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "a failed expectation of a test")]
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
@@ -29,6 +30,10 @@ async fn ask(
     assert!(wrong.is_empty(), "{operation} {status}: {wrong:?}\n{text}");
     (status, body)
 }
+
+/// How long a demo with troubles may take: some of its waits are Game Master's own, and the machine
+/// may be loaded.
+const WHOLE_GAME: Duration = Duration::from_secs(300);
 
 fn seconds_of(at: &Value) -> i64 {
     let at: machine::Timestamp = serde_json::from_value(at.clone()).expect("an instant");
@@ -122,4 +127,52 @@ async fn it_shows_what_the_readme_says() {
     {
         assert!(output.iter().any(|l| l.contains(line)), "{line} is told: {output:#?}");
     }
+}
+
+/// The numbers of the troubles in lines that say so.
+fn troubles(output: &[String], mark: &str) -> BTreeSet<u32> {
+    let mark = format!("{mark} trouble ");
+    let number = |line: &String| {
+        let told = line.split_once(&mark)?.1;
+        told.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    };
+    output.iter().filter_map(number).collect()
+}
+
+#[tokio::test]
+async fn among_misbehaving_neighbours_nothing_is_lost_and_a_loss_would_be_told() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let data = folder.path().join("demo.redb");
+    let ports = PortBlock::take();
+    let listen = ports.first().to_string();
+    let data_text = data.to_str().expect("a path in UTF-8");
+    let mut args = vec!["dev", "--listen", &listen, "--data", data_text, "--turn-every", "1"];
+    args.extend(["--turn-limit", "25", "--exit-when-finished"]);
+    args.extend(["--faults", "7", "--faults-every", "1"]);
+    let demo = Process::start(&program(), &args).expect("the program starts");
+    let (code, output) = timeout(WHOLE_GAME, demo.wait()).await.expect("it ends").expect("it runs");
+    assert_eq!(code, Some(0), "{output:#?}");
+    let told = |text: &str| output.iter().any(|line| line.contains(text));
+    assert!(told("from seed 7"), "{output:#?}");
+    assert!(told("Nothing lost, nothing doubled: "), "{output:#?}");
+    assert!(told(" turns of 3 games"), "{output:#?}");
+    let begun = troubles(&output, ">>");
+    assert!(begun.len() >= 5, "{output:#?}");
+    assert_eq!(begun, troubles(&output, "<<"), "each ends: {output:#?}");
+    assert!(told(&format!("Troubles: {} of ", begun.len())), "{output:#?}");
+
+    // An engine that says it generated a turn twice is believed, not Game Master.
+    let file = folder.path().join("demo.redb.d/engines/borealis.json");
+    let text = std::fs::read_to_string(&file).expect("the engine's own file");
+    let mut state: Value = serde_json::from_str(&text).expect("JSON");
+    let log = state["log"].as_array_mut().expect("a log");
+    let first = log.first().expect("a turn").clone();
+    log.insert(0, first);
+    std::fs::write(&file, state.to_string()).expect("it can be written");
+    let demo = Process::start(&program(), &args).expect("the program starts");
+    let (code, output) = timeout(WHOLE_GAME, demo.wait()).await.expect("it ends").expect("it runs");
+    assert_eq!(code, Some(1), "{output:#?}");
+    let wrong = |line: &String| line.starts_with("WRONG  borealis: its engine generated [1, 1, ");
+    assert!(output.iter().any(wrong), "{output:#?}");
+    assert!(!output.iter().any(|line| line.contains("Nothing lost")), "{output:#?}");
 }

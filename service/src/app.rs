@@ -412,6 +412,7 @@ impl App {
             store: Arc::clone(&self.store),
             fleet: Arc::clone(&self.fleet),
             presence: Presence { instance, boot },
+            ttl: self.settings.term_ttl,
             stopping: self.stopping.clone(),
         }
     }

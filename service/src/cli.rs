@@ -94,7 +94,8 @@ pub(crate) fn misused(error: &clap::Error, command: &clap::Command) -> ExitCode 
 
 /// `gamemaster dev`.
 pub(crate) async fn dev(args: DevArgs) -> ExitCode {
-    let _logs = log_warnings();
+    // Warnings of troubles that were ordered would drown what the narrator tells of them.
+    let _logs = log_from(if args.faults.is_some() { "error" } else { "warn" });
     let stopping = CancellationToken::new();
     let running = async {
         match dev::run(args, stopping.clone()).await {
@@ -151,5 +152,9 @@ async fn signal() {
 
 /// For commands without settings of their own: the variables count, or else only warnings are told.
 fn log_warnings() -> Option<logs::Flush> {
-    logs::init(&LoggingArgs::from_environment("warn")).ok()
+    log_from("warn")
+}
+
+fn log_from(default_filter: &str) -> Option<logs::Flush> {
+    logs::init(&LoggingArgs::from_environment(default_filter)).ok()
 }

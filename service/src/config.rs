@@ -15,6 +15,7 @@ use net::ServerLimits;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::clients::{EngineLimits, EngineNetworks};
+use crate::fleet::TERM_TTL;
 use crate::http::{HttpSettings, Tokens};
 use crate::postgres::PostgresArgs;
 use crate::redis_streams::RedisArgs;
@@ -53,6 +54,8 @@ pub struct Settings {
     /// Schedules with occurrences closer to each other than this are refused; zero: none is.
     pub min_interval: TimeDelta,
     pub concurrent_turns: usize,
+    /// How long the store believes that this process is there while it says nothing.
+    pub term_ttl: Duration,
     pub membership_ttl: Duration,
     pub membership_capacity: usize,
     pub board_ttl: Duration,
@@ -406,6 +409,7 @@ impl ServeArgs {
                 ResolutionArg::Seconds => Resolution::Seconds,
             },
             concurrent_turns: self.concurrent_turns as usize,
+            term_ttl: TERM_TTL,
             membership_ttl: seconds(self.membership_ttl_seconds),
             membership_capacity: self.membership_games as usize,
             board_ttl: BOARD_TTL,
@@ -499,6 +503,7 @@ impl Settings {
             },
             schedule_resolution: Resolution::Seconds,
             concurrent_turns: 64,
+            term_ttl: TERM_TTL,
             membership_ttl: Duration::from_secs(30),
             membership_capacity: 10_000,
             board_ttl: BOARD_TTL,

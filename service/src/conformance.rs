@@ -12,6 +12,7 @@
 //! traits promise: places may have gaps, ties any order, trimmed entries may stay.
 #![expect(clippy::expect_used, clippy::panic, reason = "these are tests, by another name")]
 
+mod alike;
 mod attendance;
 mod claims;
 mod log;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use self::alike::Pair;
 pub use self::rng::Rng;
 pub use self::sample::{Game, START, commit, likely_event, register_versions};
 use crate::ports::{Store, Streams};

@@ -5,8 +5,10 @@
 //! own, which ends with this one.
 
 mod bus;
+mod faults;
 mod games;
 mod narrator;
+mod tally;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,19 +20,20 @@ use machine::Status;
 use net::{ClientLimits, HttpClient, TokioNet};
 use peers::bus::FollowLimits;
 use peers::env::Env;
-use peers::lobby::{Lobby, LobbyConfig};
+use peers::lobby::{Lobby, LobbyConfig, LobbyHandle};
 use peers::notification::Notification;
-use peers::rtm::{ProcessLauncher, Rtm, RtmConfig};
+use peers::rtm::{ProcessLauncher, Rtm, RtmConfig, RtmHandle};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::bus::StreamBus;
+use self::faults::{Faults, Levers, Lossy};
 use self::games::DemoGame;
 use self::narrator::Narrator;
 use crate::app::{self, Seams};
 use crate::config::Settings;
 use crate::embedded::Embedded;
-use crate::ports::{Clock, Entropy, Store, SystemClock, SystemEntropy};
+use crate::ports::{Clock, Entropy, Store, Streams, SystemClock, SystemEntropy};
 
 /// How many ports above Game Master's the engines begin.
 const ENGINE_PORT_OFFSET: u16 = 20;
@@ -38,6 +41,8 @@ const ENGINE_PORT_OFFSET: u16 = 20;
 const ENGINE_PORTS: u16 = 200;
 /// The most demo games, and how many games that are over are looked up at the start.
 const MOST_GAMES: usize = 100;
+/// Seeds are drawn below this: short enough to be typed again.
+const MOST_DRAWN_SEED: u64 = 100_000;
 /// How long the neighbours may take to end.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
@@ -73,6 +78,18 @@ pub struct DevArgs {
     /// End once all demo games are finished.
     #[arg(long)]
     pub exit_when_finished: bool,
+
+    /// Have the neighbours misbehave: engines that are slow, refuse, fail, hang, talk garbage or end,
+    /// an absent Lobby or Runtime Manager, a store and streams that lose answers. The same SEED
+    /// gives the same plan of troubles; without one it is drawn. Ends with a summary, and with
+    /// status 1 where anything was lost or doubled.
+    #[arg(long, value_name = "SEED", num_args = 0..=1)]
+    pub faults: Option<Option<u64>>,
+
+    /// A trouble every so many seconds, more or less.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, requires = "faults",
+          value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub faults_every: u32,
 
     /// The program that runs as the engine, given `engine` and its flags; this one where not set.
     #[arg(long, hide = true, value_name = "PROGRAM")]
@@ -111,6 +128,8 @@ pub enum DevError {
     Notification(#[from] peers::state_file::StateError),
     #[error("{0}")]
     Setup(#[from] games::SetupError),
+    #[error("what is promised was not kept ({wrong}, see above); try again with --faults {seed}")]
+    Broken { wrong: usize, seed: u64 },
 }
 
 /// Where everything listens and is kept.
@@ -187,10 +206,15 @@ pub async fn run(args: DevArgs, stop: CancellationToken) -> Result<(), DevError>
         Some(path) => Embedded::open(path, Arc::clone(&clock))?,
         None => Embedded::in_memory(Arc::clone(&clock)),
     });
+    let lossy = args.faults.map(|_| Lossy::over(&embedded));
+    let (store, streams): (Arc<dyn Store>, Arc<dyn Streams>) = match &lossy {
+        Some(lossy) => (lossy.store.clone(), lossy.streams.clone()),
+        None => (embedded.clone(), embedded.clone()),
+    };
     let seams = Seams {
         net: Arc::new(TokioNet),
-        store: embedded.clone(),
-        streams: embedded.clone(),
+        store,
+        streams: Arc::clone(&streams),
         feed: Arc::new(embedded.feed()),
         clock: Arc::clone(&clock),
         entropy: Arc::clone(&entropy),
@@ -203,11 +227,12 @@ pub async fn run(args: DevArgs, stop: CancellationToken) -> Result<(), DevError>
     }
     let neighbours = CancellationToken::new();
     let tasks = TaskTracker::new();
-    let bus = Arc::new(StreamBus(Arc::clone(&embedded)));
+    let bus = Arc::new(StreamBus(streams));
     let env = env(&clock, &entropy);
-    start_neighbours(&args, &layout, &bus, &env, &narrator, (&tasks, &neighbours)).await?;
+    let (rtm, lobby) =
+        start_neighbours(&args, &layout, &bus, &env, &narrator, (&tasks, &neighbours)).await?;
 
-    let bound = app::bind(settings(&layout), seams, stop.clone()).await?;
+    let bound = app::bind(settings(&layout, &args), seams, stop.clone()).await?;
     let watching = narrator.clone().watch(bound.app().driver.changes());
     tasks.spawn(neighbours.clone().run_until_cancelled_owned(watching));
     let gm = tokio::spawn(bound.run());
@@ -215,8 +240,21 @@ pub async fn run(args: DevArgs, stop: CancellationToken) -> Result<(), DevError>
 
     let demo: Vec<DemoGame> = games::demo(args.games, args.turn_every);
     let client = HttpClient::new(Arc::new(TokioNet), ClientLimits::default(), None);
+    let faults = lossy.map(|lossy| {
+        let (client, gm, embedded) = (client.clone(), layout.gm, Arc::clone(&embedded));
+        let levers = Levers { client, gm, rtm, lobby, lossy, embedded };
+        let drawn = || entropy.uuid().as_u64_pair().1 % MOST_DRAWN_SEED;
+        let seed = args.faults.flatten().unwrap_or_else(drawn);
+        narrator.say(&format!("troubles every {} s or so, from seed {seed}", args.faults_every));
+        Faults::new(levers, narrator.clone(), seed, &demo)
+    });
     games::set_up(&client, layout.gm, layout.lobby, &demo).await?;
     games::play(&client, layout.gm, &demo, &narrator, (&tasks, &neighbours));
+    let troubles = faults.clone().map(|faults| {
+        let periods = demo.iter().map(|game| Duration::from_secs(game.period.into())).collect();
+        let every = Duration::from_secs(args.faults_every.into());
+        tokio::spawn(faults.conduct(periods, every, stop.clone()))
+    });
     if args.exit_when_finished {
         let (narrator, stop, count) = (narrator.clone(), stop.clone(), demo.len());
         tasks.spawn(async move {
@@ -227,17 +265,29 @@ pub async fn run(args: DevArgs, stop: CancellationToken) -> Result<(), DevError>
 
     stop.cancelled().await;
     narrator.say("stopping");
+    if let Some(troubles) = troubles {
+        // A panic in it has been told; what it began has ended with its levers' owner.
+        let _ = troubles.await;
+    }
     // Game Master first: what it still does needs the neighbours.
     let ended = gm.await;
+    let behind = match &faults {
+        Some(faults) => faults.lobby_is_behind().await?,
+        None => vec![],
+    };
     neighbours.cancel();
     tasks.close();
     if tokio::time::timeout(STOP_GRACE, tasks.wait()).await.is_err() {
         tracing::warn!("a neighbour did not end in time");
     }
     match ended {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(panicked)) => Err(panicked.into()),
-        Err(_) => Err(DevError::Ended),
+        Ok(Ok(())) => {}
+        Ok(Err(panicked)) => return Err(panicked.into()),
+        Err(_) => return Err(DevError::Ended),
+    }
+    match faults {
+        Some(faults) => faults.conclude(&layout.engines, behind).await,
+        None => Ok(()),
     }
 }
 
@@ -256,7 +306,7 @@ async fn start_neighbours(
     env: &Env,
     narrator: &Narrator,
     (tasks, stop): (&TaskTracker, &CancellationToken),
-) -> Result<(), DevError> {
+) -> Result<(RtmHandle, LobbyHandle), DevError> {
     let program = match &args.engine_program {
         Some(program) => program.clone(),
         None => std::env::current_exe().map_err(DevError::Program)?,
@@ -273,6 +323,7 @@ async fn start_neighbours(
     let net = Arc::new(TokioNet);
     let observer = narrator.clone().of_rtm();
     let rtm = Rtm::bind(config, net.clone(), bus.clone(), env.clone(), launcher, observer).await?;
+    let rtm_handle = rtm.handle();
     tasks.spawn(rtm.run(stop.clone()));
 
     let mut config = LobbyConfig::new(layout.lobby, format!("http://{}", layout.gm));
@@ -280,6 +331,7 @@ async fn start_neighbours(
     config.state_file = layout.file("lobby.json");
     let observer = narrator.clone().of_lobby();
     let lobby = Lobby::bind(config, net, bus.clone(), env.clone(), observer).await?;
+    let lobby_handle = lobby.handle();
     tasks.spawn(lobby.run(stop.clone()));
 
     let state_file = layout.file("notification.json");
@@ -287,7 +339,7 @@ async fn start_neighbours(
     let notification = Notification::open(state_file, env.clone(), observer).await?;
     let (bus, stop) = (Arc::clone(bus), stop.clone());
     tasks.spawn(async move { notification.run(bus, FollowLimits::default(), stop).await });
-    Ok(())
+    Ok((rtm_handle, lobby_handle))
 }
 
 /// A range of their own, so that an engine gets its port back when all is started again.
@@ -297,12 +349,16 @@ fn engine_ports(gm: SocketAddr) -> Option<std::ops::RangeInclusive<u16>> {
     Some(first..=last)
 }
 
-fn settings(layout: &Layout) -> Settings {
+fn settings(layout: &Layout, args: &DevArgs) -> Settings {
     let loopback = ["127.0.0.0/8", "::1/128"];
-    Settings::development(
+    let mut settings = Settings::development(
         layout.gm,
         format!("http://{}", layout.lobby),
         format!("http://{}", layout.rtm),
         loopback.iter().filter_map(|network| network.parse().ok()).collect(),
-    )
+    );
+    if args.faults.is_some() {
+        faults::hurry(&mut settings, Duration::from_millis(args.turn_latency_ms));
+    }
+    settings
 }

@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use crate::ports::{Role, Roll, Term};
 use crate::telemetry::Metrics;
 
-/// How long the store believes that a process is there that says nothing: what a fail-over takes.
+/// How long the store believes that a process is there that says nothing, where nothing else is set:
+/// what a fail-over takes.
 pub const TERM_TTL: Duration = Duration::from_secs(5);
 
 /// See the module.

@@ -5,6 +5,7 @@
 //! the world) and [`http`] (how it is asked). `docs/architecture.md` is the map.
 
 pub mod app;
+pub mod audit;
 pub mod board;
 pub mod clients;
 pub mod config;

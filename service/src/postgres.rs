@@ -49,6 +49,7 @@ pub use self::migrate::{
     MIGRATION_PATIENCE, MigrateError, Report, SCHEMA_VERSION, migrate, migrate_over,
 };
 use self::queue::Queue;
+pub use self::record::{BadRow, decode as decode_record};
 use self::seen::Seen;
 pub use self::settings::{PostgresArgs, PostgresSettings};
 use crate::ports::{Entropy, StoreError};

@@ -1,4 +1,5 @@
-//! A store and streams that fail on demand: for tests of whatever must live with failures.
+//! A store and streams that fail on demand: for tests of whatever must live with failures, and for
+//! `gamemaster dev --faults`.
 //!
 //! The wrapped implementation stays truthful; what is lost is a request or an answer, and whether
 //! one is lost is decided call by call by a function that the test gives ([`seeded`] makes one).

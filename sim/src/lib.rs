@@ -1,15 +1,43 @@
 //! Game Master in a simulated world.
 //!
 //! The production composition root runs inside turmoil, over a simulated network and simulated
-//! time; only the seams that production has anyway are filled differently. One seed, one process:
+//! time; only the seams that production has anyway are filled differently. One plan, one process:
 //! the same life again, every time.
 //!
-//! What is here so far: the seams ([`SimNet`], [`SimClock`], [`SimEntropy`]) and, in `tests`, whole
-//! lives of a service, its engines and their games over them. The store is the embedded one, in
-//! memory. Faults, an oracle and a command of its own are not here yet.
+//! ```text
+//!   seed ─▶ draw ─▶ plan ─▶ run ─▶ report
+//!                            │
+//!            faults strike ──┼── world: hosts, engines, store (rpc or postgres), redis
+//!            people act ─────┘      │ each commit, each append, each engine's file
+//!                                   ▼
+//!                                 oracle
+//! ```
+//!
+//! * `world`: which hosts there are; `rpc` or `postgres`, and `redis`, keep things; `engines`.
+//! * `touched`: the ports as points of contact. `books`: what the store holds, read past it.
+//! * `plan`, `draw`: what happens in a life, as data, and how a seed makes it up.
+//! * `faults`, `workload`: carry it out. `board`: how faults reach into the hosts.
+//! * `oracle`, `chronicle`: what must hold, judged from outside, and what is told of it.
 
+pub mod board;
+pub mod books;
+pub mod chronicle;
+pub mod draw;
+pub mod engines;
+pub mod faults;
 mod net;
-mod seams;
+pub mod oracle;
+pub mod plan;
+pub mod postgres;
+pub mod record;
+pub mod redis;
+pub mod report;
+pub mod rpc;
+pub mod run;
+pub mod seams;
+mod touched;
+pub mod workload;
+pub mod world;
 
 pub use net::SimNet;
 pub use seams::{SimClock, SimEntropy};

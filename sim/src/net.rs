@@ -2,32 +2,81 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use net::{BoxedStream, Listener, Net};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Binds, resolves and connects within the simulation. To be used from within a turmoil host.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SimNet;
+use crate::board::{Board, Line};
+use crate::plan::Moment;
+use crate::record::Ends;
 
-struct SimListener(turmoil::net::TcpListener);
+const READER: usize = 0;
+const WRITER: usize = 1;
+
+/// Binds, resolves and connects within the simulation, as one of its hosts. To be used from within
+/// that host.
+#[derive(Clone)]
+pub struct SimNet {
+    host: Arc<str>,
+    board: Arc<Board>,
+    gm: Option<usize>,
+}
+
+impl SimNet {
+    /// The network as a host has it.
+    pub fn new(host: &str, board: Arc<Board>) -> Self {
+        Self { host: host.into(), board, gm: None }
+    }
+
+    /// The network of a host that no reset reaches.
+    pub fn unreached() -> Arc<Self> {
+        Arc::new(Self::new("", Arc::default()))
+    }
+
+    /// The network as an instance of Game Master has it, whose connects are points of contact.
+    pub fn of_gm(host: &str, board: Arc<Board>, gm: usize) -> Self {
+        Self { gm: Some(gm), ..Self::new(host, board) }
+    }
+
+    fn wrapped(&self, stream: turmoil::net::TcpStream, peer: SocketAddr) -> BoxedStream {
+        let line = self.board.line(&self.host, peer.ip());
+        let ends = stream.local_addr().ok().zip(stream.peer_addr().ok());
+        Box::new(SimStream { stream, line, net: self.clone(), ends })
+    }
+
+    async fn touch(&self, moment: Moment) {
+        if let Some(gm) = self.gm {
+            self.board.touch(gm, "net.connect", moment).await;
+        }
+    }
+}
+
+struct SimListener {
+    listener: turmoil::net::TcpListener,
+    net: SimNet,
+}
 
 #[async_trait]
 impl Listener for SimListener {
     async fn accept(&mut self) -> io::Result<(BoxedStream, SocketAddr)> {
-        let (stream, peer) = self.0.accept().await?;
-        Ok((Box::new(stream), peer))
+        let (stream, peer) = self.listener.accept().await?;
+        Ok((self.net.wrapped(stream, peer), peer))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.listener.local_addr()
     }
 }
 
 #[async_trait]
 impl Net for SimNet {
     async fn bind(&self, addr: SocketAddr) -> io::Result<Box<dyn Listener>> {
-        Ok(Box::new(SimListener(turmoil::net::TcpListener::bind(addr).await?)))
+        let listener = turmoil::net::TcpListener::bind(addr).await?;
+        Ok(Box::new(SimListener { listener, net: self.clone() }))
     }
 
     async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
@@ -36,6 +85,66 @@ impl Net for SimNet {
     }
 
     async fn connect(&self, addr: SocketAddr) -> io::Result<BoxedStream> {
-        Ok(Box::new(turmoil::net::TcpStream::connect(addr).await?))
+        self.touch(Moment::Before).await;
+        let stream = turmoil::net::TcpStream::connect(addr).await?;
+        self.touch(Moment::After).await;
+        Ok(self.wrapped(stream, addr))
+    }
+}
+
+/// A connection that a fault can reset.
+struct SimStream {
+    stream: turmoil::net::TcpStream,
+    line: Arc<Line>,
+    net: SimNet,
+    ends: Option<Ends>,
+}
+
+impl SimStream {
+    fn intact(&self, place: usize, cx: &Context<'_>) -> io::Result<()> {
+        if self.line.is_broken(place, cx.waker()) {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Ok(())
+    }
+}
+
+impl AsyncRead for SimStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.intact(READER, cx)?;
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let bytes = buffer.filled().get(before..).filter(|bytes| !bytes.is_empty());
+        if let Some((ends, bytes)) = self.ends.zip(bytes) {
+            self.net.board.recorder.reads(ends, bytes);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for SimStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.intact(WRITER, cx)?;
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if let (Poll::Ready(Ok(_)), Some(ends)) = (&written, self.ends) {
+            self.net.board.recorder.writes(&self.net.host, ends, bytes);
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

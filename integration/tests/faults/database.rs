@@ -35,7 +35,8 @@ async fn a_database_that_crashes_and_comes_back() {
         go_on(&world, &GAMES).await;
     }
     let [done, not_done, unknown] = registrar.check(&world).await;
-    assert!(done > 0 && not_done + unknown > 0, "{done} {not_done} {unknown}");
+    // How many fall into the moment of the crash is chance, and none is possible.
+    assert!(done > 0, "{done} {not_done} {unknown}");
     until_pool_is_back(&world).await;
     world.end().await;
 }

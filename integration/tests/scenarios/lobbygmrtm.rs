@@ -95,7 +95,10 @@ async fn game_master_is_down_at_the_registration() {
     lobby.until_status("orphaned", "running").await;
     assert_eq!(gm.until_status("orphaned", "running").await.turn(), 0);
     let registered = ("register".to_owned(), "succeeded".to_owned(), String::new());
-    assert_eq!(operations(&world, "orphaned").await, [registered]);
+    let mut operations = operations(&world, "orphaned").await;
+    // What Runtime Manager says of the container meanwhile is another matter.
+    operations.retain(|(kind, ..)| kind != "health");
+    assert_eq!(operations, [registered]);
     gm.force("orphaned").await.done();
     world.end().await;
 }

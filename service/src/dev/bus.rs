@@ -1,4 +1,4 @@
-//! The neighbours' streams are Game Master's embedded ones.
+//! The neighbours' streams are Game Master's own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +8,10 @@ use bytes::Bytes;
 use machine::StreamId;
 use peers::bus::{Bus, BusEntry, BusError};
 
-use crate::embedded::Embedded;
 use crate::ports::{AppendAt, Appended, StreamError, Streams};
 
 /// An adapter from the one view of the streams to the other.
-pub(super) struct StreamBus(pub(super) Arc<Embedded>);
+pub(super) struct StreamBus(pub(super) Arc<dyn Streams>);
 
 fn unavailable(error: StreamError) -> BusError {
     BusError::Unavailable(error.to_string())

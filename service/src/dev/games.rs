@@ -15,9 +15,9 @@ use tokio_util::task::TaskTracker;
 use super::narrator::Narrator;
 
 /// The engine version the demo games play.
-const VERSION: &str = "1.0.0";
+pub(super) const VERSION: &str = "1.0.0";
 /// A newer patch of it, to try a patch on.
-const NEWER_VERSION: &str = "1.0.1";
+pub(super) const NEWER_VERSION: &str = "1.0.1";
 /// The games' names; beyond them they are numbered.
 const NAMES: [&str; 6] = ["aurora", "borealis", "cygnus", "draco", "eridanus", "fornax"];
 /// Who plays which race.
@@ -31,7 +31,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// A game to be played.
 pub(super) struct DemoGame {
     pub(super) id: String,
-    schedule: String,
+    /// From one turn to the next, in seconds.
+    pub(super) period: u8,
     players: &'static [(&'static str, &'static str)],
 }
 
@@ -65,13 +66,24 @@ pub enum SetupError {
 pub(super) fn demo(count: u16, turn_every: Option<u8>) -> Vec<DemoGame> {
     let game = |n: usize| DemoGame {
         id: NAMES.get(n).map_or_else(|| format!("game-{}", n + 1), |name| (*name).to_owned()),
-        schedule: match turn_every.unwrap_or([5, 10, 15][n % 3]) {
-            1 => "* * * * * *".into(),
-            seconds => format!("*/{seconds} * * * * *"),
-        },
+        period: turn_every.unwrap_or([5, 10, 15][n % 3]),
         players: &PLAYERS[..2 + n % 3],
     };
     (0..usize::from(count)).map(game).collect()
+}
+
+impl DemoGame {
+    fn schedule(&self) -> String {
+        match self.period {
+            1 => "* * * * * *".into(),
+            seconds => format!("*/{seconds} * * * * *"),
+        }
+    }
+}
+
+/// The image of an engine version.
+pub(super) fn image_of(version: &str) -> String {
+    format!("registry.example/galaxy/engine:{version}")
 }
 
 /// Registers the engine versions at Game Master, and creates and starts the games at Lobby; what is
@@ -85,7 +97,7 @@ pub(super) async fn set_up(
     for version in [VERSION, NEWER_VERSION] {
         let body = json!({
             "version": version,
-            "image_ref": format!("registry.example/galaxy/engine:{version}"),
+            "image_ref": image_of(version),
             "options": { "turn_guard": true },
         });
         let uri = format!("http://{gm}/api/v1/internal/engine-versions");
@@ -100,7 +112,7 @@ pub(super) async fn set_up(
         let body = json!({
             "game_id": game.id,
             "engine_version": VERSION,
-            "turn_schedule": game.schedule,
+            "turn_schedule": game.schedule(),
             "members": members,
         });
         let created =

@@ -12,6 +12,7 @@ use peers::gateway::{PlayerEvent, PlayerOutcome, PlayerRequest};
 use peers::notification::Sent;
 use tokio::sync::{broadcast, watch};
 
+use super::tally::Tally;
 use crate::driver::Change;
 use crate::ports::Clock;
 
@@ -22,12 +23,14 @@ pub(super) struct Narrator {
     finished: watch::Sender<BTreeSet<GameId>>,
     /// What each player of each game was last refused with: said once, not every few seconds.
     refused: Arc<Mutex<BTreeMap<(String, String), String>>>,
+    /// What happened, counted.
+    pub(super) tally: Tally,
 }
 
 impl Narrator {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
         let finished = watch::Sender::new(BTreeSet::new());
-        Self { clock, finished, refused: Arc::default() }
+        Self { clock, finished, refused: Arc::default(), tally: Tally::default() }
     }
 
     /// Says something of the whole.
@@ -35,7 +38,8 @@ impl Narrator {
         self.line("", text);
     }
 
-    fn line(&self, game: &str, text: &str) {
+    /// Says something of a game.
+    pub(super) fn line(&self, game: &str, text: &str) {
         println!("{}  {game:<10} {text}", clock_face(self.clock.now(), true));
     }
 
@@ -89,6 +93,9 @@ impl Narrator {
     fn change(&self, change: &Change) {
         let (before, after) = (change.before.as_deref(), change.after.as_deref());
         let Some(game) = after.or(before).map(|rt| rt.game_id.clone()) else { return };
+        if let Some(after) = after {
+            self.tally.change(before, after, change.event);
+        }
         if let Some(text) = story(before, after, change) {
             self.line(game.as_str(), &text);
         }
@@ -124,6 +131,9 @@ impl Narrator {
         drop(refused);
         let between_turns = matches!(&event.outcome, PlayerOutcome::Refused { code, .. }
             if code == "runtime_not_running" || code == "runtime_not_found");
+        if event.outcome != PlayerOutcome::Accepted && !between_turns {
+            self.tally.count(&event.game_id, |counts| counts.calls += 1);
+        }
         if news && !between_turns {
             self.line(&event.game_id, &format!("{}: {what} {came}", event.user_id));
         }
@@ -182,6 +192,7 @@ impl Narrator {
                 self.line(game_id, &format!("engine listens at {endpoint}{pid}"));
             }
             Event::EngineExited { game_id, .. } => {
+                self.tally.count(game_id, |counts| counts.restarts += 1);
                 self.line(game_id, "engine ended, unasked; Runtime Manager starts it again");
             }
             Event::EngineStopped { game_id, reason } => {

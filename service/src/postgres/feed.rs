@@ -210,9 +210,22 @@ impl Post {
                     return Over::Done;
                 }
             }
+            // SUBTLE: in this order, and not by lot, so that a simulated life is the same each time.
+            // However many letters come, what waits to be sent is sent at each ping.
             tokio::select! {
+                biased;
                 () = self.tell.closed() => return Over::Done,
                 _ = &mut *task => return Over::Broken("the connection ended".into()),
+                () = tokio::time::sleep_until(ping_at) => {
+                    ping_at = Instant::now() + PING_PERIOD;
+                    if own_at.elapsed() >= SILENCE {
+                        return Over::Broken("nothing comes back".into());
+                    }
+                    self.gather();
+                    if let Err(why) = self.send(client).await {
+                        return Over::Broken(why);
+                    }
+                }
                 Some(letter) = incoming.recv() => {
                     match serde_json::from_str::<Letter>(letter.payload()) {
                         Ok(letter) if letter.from == self.origin => {
@@ -232,25 +245,21 @@ impl Post {
                 parcel = self.waiting.recv() => {
                     let Some(parcel) = parcel else { return Over::Done };
                     self.unsent.push(parcel);
-                    while self.unsent.len() < MAX_PARCELS
-                        && let Ok(parcel) = self.waiting.try_recv()
-                    {
-                        self.unsent.push(parcel);
-                    }
-                    if let Err(why) = self.send(client).await {
-                        return Over::Broken(why);
-                    }
-                }
-                () = tokio::time::sleep_until(ping_at) => {
-                    ping_at = Instant::now() + PING_PERIOD;
-                    if own_at.elapsed() >= SILENCE {
-                        return Over::Broken("nothing comes back".into());
-                    }
+                    self.gather();
                     if let Err(why) = self.send(client).await {
                         return Over::Broken(why);
                     }
                 }
             }
+        }
+    }
+
+    /// Takes what waits, as much as is sent together.
+    fn gather(&mut self) {
+        while self.unsent.len() < MAX_PARCELS
+            && let Ok(parcel) = self.waiting.try_recv()
+        {
+            self.unsent.push(parcel);
         }
     }
 

@@ -92,7 +92,7 @@ enum TriggerName {
 
 /// A row that is no record: somebody else, or another version of this program, wrote it.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BadRow {
+pub enum BadRow {
     /// A column holds what it cannot, such as a status of a later version.
     #[error("a record cannot be read: {0}")]
     Unreadable(#[from] serde_json::Error),
@@ -101,8 +101,8 @@ pub(super) enum BadRow {
     Inconsistent(#[from] Inconsistent),
 }
 
-/// Reads a record from the document of its row.
-pub(super) fn decode(document: &str) -> Result<Arc<Runtime>, BadRow> {
+/// Reads a record from the document of its row (`row_to_json` of `gamemaster.records`).
+pub fn decode(document: &str) -> Result<Arc<Runtime>, BadRow> {
     let columns: Columns = serde_json::from_str(document)?;
     Ok(Arc::new(columns.flat()?.try_into()?))
 }

@@ -9,11 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::jitter::jittered;
 use crate::driver::Driver;
-use crate::fleet::{Fleet, TERM_TTL};
+use crate::fleet::Fleet;
 use crate::ports::{Attendance as Said, Presence, Role, Roll, Store, StoreError};
 
-/// Between two calls, and up to half as long again: a third of [`TERM_TTL`], on the whole.
-const PERIOD: Duration = Duration::from_millis(1_333);
+/// How many calls the store is given before it takes a process for gone. Between two calls there is
+/// four fifths of that share, and up to half as long again: the share itself, on the whole.
+const CALLS: u32 = 3;
 /// The pause after a call that failed, and up to half as long again.
 const RETRY: Duration = Duration::from_millis(300);
 /// How long the store may take to say that it knows of the end.
@@ -30,6 +31,8 @@ pub struct Attendance {
     pub fleet: Arc<Fleet>,
     /// Who says so.
     pub presence: Presence,
+    /// How long the store is to believe it.
+    pub ttl: Duration,
     /// Cancelled when this process begins to end: here, where a later life has its name.
     pub stopping: CancellationToken,
 }
@@ -53,7 +56,7 @@ impl Attendance {
                 said = self.attend() => said,
             };
             let pause = match said {
-                Ok(true) => PERIOD,
+                Ok(true) => self.ttl * 4 / (5 * CALLS),
                 // It has nothing to give up.
                 Ok(false) => return,
                 Err(error) => {
@@ -85,14 +88,14 @@ impl Attendance {
         let wants = if is_draining { vec![Role::OutboxRelay] } else { Role::ALL.to_vec() };
         let said = Said { presence: self.presence.clone(), is_draining, wants };
         let asked_at = Instant::now();
-        let asked = self.store.attend(&said, TERM_TTL);
+        let asked = self.store.attend(&said, self.ttl);
         // An answer that takes longer says nothing any more.
-        let Ok(roll) = tokio::time::timeout(TERM_TTL, asked).await else {
+        let Ok(roll) = tokio::time::timeout(self.ttl, asked).await else {
             return Err(StoreError("no answer in time".into()));
         };
         let roll = roll?;
         self.driver.telemetry().metrics().alive(roll.alive.len());
-        self.fleet.told(&roll, asked_at, TERM_TTL);
+        self.fleet.told(&roll, asked_at, self.ttl);
         if roll.displaced {
             tracing::error!(
                 instance = %self.presence.instance,

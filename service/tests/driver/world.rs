@@ -18,7 +18,7 @@ use service::driver::{Driver, Parts};
 use service::effects::Effects;
 use service::embedded::Embedded;
 use service::error::ServiceError;
-use service::fleet::Fleet;
+use service::fleet::{Fleet, TERM_TTL};
 use service::http::Asked;
 use service::membership::Memberships;
 use service::ports::{
@@ -422,6 +422,7 @@ impl Instance {
             store: Arc::clone(&self.store),
             fleet: Arc::clone(&self.fleet),
             presence: Presence { instance, boot: Uuid::from_u128(boot) },
+            ttl: TERM_TTL,
             stopping: self.stop.clone(),
         };
         tokio::spawn(attendance.run(gone.clone()))

@@ -1,6 +1,6 @@
 //! The game behind a lock, saved before anybody hears of a change.
 
-use std::io;
+use std::{io, path::Path};
 
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,15 @@ struct State {
     /// As long as the game has turns, so [`super::game::MAX_TURN_LIMIT`] bounds it.
     log: Vec<GeneratedTurn>,
     turn_requests: u64,
+}
+
+/// The turns that an engine has generated, in their order, from the file it keeps its state in; none
+/// where there is no file.
+pub fn generated_turns(state_file: &Path) -> io::Result<Vec<GeneratedTurn>> {
+    match Storage::File(state_file.to_owned()).load()? {
+        Some(bytes) => Ok(serde_json::from_slice::<State>(&bytes)?.log),
+        None => Ok(Vec::new()),
+    }
 }
 
 pub(super) struct Core {

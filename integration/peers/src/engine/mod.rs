@@ -13,6 +13,7 @@ mod routes;
 mod server;
 pub mod store;
 
+pub use core::generated_turns;
 pub use entry::{EngineArgs, main, ports, run_until};
 pub use many::{ManyArgs, run_many};
 pub use misbehaviour::{Misbehaviour, Operation, Plan};

@@ -14,6 +14,18 @@ const MAX_STATE_BYTES: u64 = 64 * 1024 * 1024;
 #[derive(Debug, Clone, Default)]
 pub struct MemoryDisk(Arc<Mutex<Option<Vec<u8>>>>);
 
+impl MemoryDisk {
+    /// What an engine saved last, as it would be in a file: for whoever looks on from outside.
+    pub fn contents(&self) -> Option<Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The file is gone. An engine that runs has its state in memory still, and saves it again.
+    pub fn erase(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(super) enum Storage {
     Forget,
@@ -27,7 +39,7 @@ impl Storage {
         match self {
             Self::Forget => Ok(None),
             Self::File(path) => load_file(path),
-            Self::Memory(disk) => Ok(disk.0.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+            Self::Memory(disk) => Ok(disk.contents()),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::ports::{Entry, StreamError, Streams};
 use machine::{LobbyEvent, Message, NotificationType, Status, StreamId};
-use service::ports::{Entry, StreamError, Streams};
 
 /// What the streams tell of one game.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

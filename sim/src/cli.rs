@@ -1,0 +1,284 @@
+//! What `gm-sim` does. Every life is lived by `gm-sim-life`, in a process of its own.
+//!
+//! Exit codes: 0 everything held, 1 a promise was broken, 2 the command could not be carried out.
+
+mod child;
+mod coverage;
+mod fuzz;
+mod kept;
+mod shrink;
+mod tell;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use sim::draw::{self, Wishes};
+use sim::plan::{Plan, Profile, StoreKind};
+use sim::run::Report;
+
+use self::child::Lives;
+use self::kept::Kept;
+
+/// The command could not be carried out.
+const EXIT_FAILED: u8 = 2;
+
+/// Whole clusters of Game Master and its neighbours in simulated time, on a simulated network, with
+/// everything going wrong that can.
+#[derive(Parser)]
+#[command(name = "gm-sim", version)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Live one seed.
+    Run {
+        /// The seed.
+        #[arg(long)]
+        seed: u64,
+        #[command(flatten)]
+        how: How,
+        /// Every line of the trace, on standard error.
+        #[arg(long)]
+        trace: bool,
+        /// Write the life down as a page for a browser.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+        /// Live it twice, and compare the traces.
+        #[arg(long)]
+        twice: bool,
+        /// Write the plan down instead of living it.
+        #[arg(long, value_name = "FILE")]
+        plan: Option<PathBuf>,
+    },
+    /// Live many seeds, until one fails.
+    Fuzz(fuzz::FuzzArgs),
+    /// Live a plan that was written down.
+    Replay {
+        /// The file.
+        file: PathBuf,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        /// Every line of the trace, on standard error.
+        #[arg(long)]
+        trace: bool,
+        /// Write the life down as a page for a browser.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+    },
+    /// Take away of a plan that fails what it does not need to fail.
+    Shrink {
+        /// A seed that fails.
+        #[arg(long, required_unless_present = "file")]
+        seed: Option<u64>,
+        /// Or a plan that does.
+        #[arg(long)]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        how: How,
+        /// Where the smaller plan goes.
+        #[arg(long, default_value = "shrunk.json")]
+        out: PathBuf,
+        /// So many lives at most.
+        #[arg(long, default_value_t = 300)]
+        lives: u32,
+    },
+    /// What struck where, over many seeds; fails where a fault never struck.
+    Coverage {
+        /// From one seed to below another.
+        #[arg(long, value_parser = seeds, default_value = "0..50")]
+        seeds: std::ops::Range<u64>,
+        #[command(flatten)]
+        how: How,
+        /// So many at a time.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+        jobs: u8,
+    },
+}
+
+#[derive(clap::Args, Clone, Debug)]
+struct How {
+    /// How time passes.
+    #[arg(long, value_enum, default_value_t = Pace::Race)]
+    profile: Pace,
+    /// Instances of Game Master.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3))]
+    gms: u8,
+    /// What the records are kept in; without it the seed draws one.
+    #[arg(long, value_enum)]
+    store: Option<Kind>,
+    /// Without faults.
+    #[arg(long)]
+    calm: bool,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Pace {
+    /// Fine ticks, seconds between turns.
+    Race,
+    /// Coarse ticks, days of schedules.
+    Calendar,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// The embedded store, on a host of its own.
+    Embedded,
+    /// The production adapter, over a simulated PostgreSQL.
+    Postgres,
+}
+
+impl From<Kind> for StoreKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Embedded => Self::Embedded,
+            Kind::Postgres => Self::Postgres,
+        }
+    }
+}
+
+impl How {
+    fn plan(&self, seed: u64) -> Plan {
+        let profile = match self.profile {
+            Pace::Race => Profile::Race,
+            Pace::Calendar => Profile::Calendar,
+        };
+        let store = self.store.map(StoreKind::from);
+        let wishes = Wishes { gms: Some(usize::from(self.gms)), store, calm: self.calm };
+        draw::plan(seed, profile, wishes)
+    }
+
+    /// The options that a replay must repeat.
+    fn options(&self) -> String {
+        let mut options = String::new();
+        if self.profile == Pace::Calendar {
+            options.push_str(" --profile calendar");
+        }
+        if self.gms != 1 {
+            options.push_str(&format!(" --gms {}", self.gms));
+        }
+        if let Some(store) = self.store {
+            options.push_str(&format!(" --store {}", StoreKind::from(store).as_str()));
+        }
+        if self.calm {
+            options.push_str(" --calm");
+        }
+        options
+    }
+}
+
+/// `A..B`.
+fn seeds(text: &str) -> Result<std::ops::Range<u64>, String> {
+    let bad = || "must be A..B with A below B".to_owned();
+    let (from, to) = text.split_once("..").ok_or_else(bad)?;
+    let range = from.parse().map_err(|_| bad())?..to.parse().map_err(|_| bad())?;
+    if range.is_empty() { Err(bad()) } else { Ok(range) }
+}
+
+/// `90s`, `10m`, `2h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let bad = || "must be a number with s, m or h".to_owned();
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(bad)?;
+    let number: u64 = number.parse().map_err(|_| bad())?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(bad()),
+    };
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(bad)
+}
+
+pub(crate) fn main() -> ExitCode {
+    let done = Lives::new().and_then(|lives| match Args::parse().command {
+        Command::Run { seed, how, trace, html, twice, plan } => {
+            let lived = how.plan(seed);
+            if let Some(path) = plan {
+                kept::write(&path, &Kept::of(lived))?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            let command = format!("gm-sim run --seed {seed}{}", how.options());
+            if twice {
+                return run_twice(&lives, &lived);
+            }
+            one(&lives, &lived, &command, (how.json, trace), html.as_deref())
+        }
+        Command::Fuzz(args) => fuzz::fuzz(&lives, &args),
+        Command::Replay { file, json, trace, html } => {
+            let kept = kept::read(&file)?;
+            let command = format!("gm-sim replay {}", shown(&file));
+            one(&lives, &kept.plan, &command, (json, trace), html.as_deref())
+        }
+        Command::Shrink { seed, file, how, out, lives: most } => {
+            let plan = match (file, seed) {
+                (Some(file), _) => kept::read(&file)?.plan,
+                (None, seed) => how.plan(seed.unwrap_or_default()),
+            };
+            shrink::shrink(&lives, plan, &out, most)
+        }
+        Command::Coverage { seeds, how, jobs } => coverage::coverage(&lives, seeds, &how, jobs),
+    });
+    done.unwrap_or_else(|error| {
+        eprintln!("gm-sim: {error}");
+        ExitCode::from(EXIT_FAILED)
+    })
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn one(
+    lives: &Lives,
+    plan: &Plan,
+    command: &str,
+    (json, trace): (bool, bool),
+    html: Option<&Path>,
+) -> io::Result<ExitCode> {
+    let report = match html {
+        Some(page) => lives.live_to_page(plan, trace, page)?,
+        None => lives.live(plan, trace)?,
+    };
+    if html.is_none() {
+        page_of_failure(lives, plan, &report)?;
+    }
+    if json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print!("{}", tell::report(&report, command));
+    }
+    Ok(tell::exit_code(&report))
+}
+
+/// A life that broke a promise is lived once more, to be looked at.
+fn page_of_failure(lives: &Lives, plan: &Plan, report: &Report) -> io::Result<()> {
+    if report.broken.is_empty() {
+        return Ok(());
+    }
+    let folder = std::env::temp_dir().join("gm-sim");
+    std::fs::create_dir_all(&folder)?;
+    let page = folder.join(format!("{}-{}.html", plan.profile.as_str(), plan.seed));
+    lives.live_to_page(plan, false, &page)?;
+    eprintln!("to be looked at: {}", page.display());
+    Ok(())
+}
+
+fn run_twice(lives: &Lives, plan: &Plan) -> io::Result<ExitCode> {
+    let (first, second) = (lives.live(plan, false)?, lives.live(plan, false)?);
+    let same = first.hash == second.hash && first.lines == second.lines;
+    let verdict = if same { "the same" } else { "DIFFERENT" };
+    println!(
+        "{} ({} lines) and {} ({} lines): {verdict}",
+        first.hash, first.lines, second.hash, second.lines
+    );
+    Ok(if same { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}

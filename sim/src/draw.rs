@@ -1,0 +1,395 @@
+//! Draws a plan from a seed.
+
+use machine::Channel;
+use service::conformance::Rng;
+
+use crate::plan::{
+    Action, Deed, End, EngineTrouble, Fault, GamePlan, Loss, Moment, Plan, Profile, StoreKind,
+    Trouble,
+};
+use crate::postgres::{Conduct, Held, Refuses, Span, Strike};
+use crate::world::{ADMIN, ENGINES, GATEWAY, LOBBY, REDIS, RTM, STORE, gm_host};
+
+/// The points of contact that a crash can be tied to.
+pub const POINTS: [&str; 23] = [
+    "store.load",
+    "store.commit",
+    "store.log",
+    "store.claim",
+    "store.list",
+    "store.due",
+    "store.leased_to",
+    "store.operation",
+    "store.open_operations",
+    "store.attend",
+    "store.outbox_assign",
+    "store.outbox_published",
+    "store.outbox_newest",
+    "store.outbox_backlog",
+    "store.change_version",
+    "store.version",
+    "store.ready",
+    "streams.append_all",
+    "streams.read",
+    "streams.newest",
+    "streams.offset",
+    "streams.save_offset",
+    "net.connect",
+];
+/// How many of a hundred crashes go for the points where a step is half done.
+const COMMON_POINTS_PERCENT: u64 = 60;
+const COMMON_POINTS: [&str; 4] =
+    ["store.commit", "streams.append_all", "store.outbox_published", "net.connect"];
+
+/// What of a plan is chosen by whoever asks for it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wishes {
+    /// So many instances; otherwise one.
+    pub gms: Option<usize>,
+    /// This store; otherwise one of them.
+    pub store: Option<StoreKind>,
+    /// No faults at all.
+    pub calm: bool,
+}
+
+/// The plan of a seed.
+pub fn plan(seed: u64, profile: Profile, wishes: Wishes) -> Plan {
+    let mut rng = Rng::new(seed ^ 0x5eed_0000);
+    let safety_ms = match profile {
+        Profile::Race => 10_000 + rng.below(35_000),
+        Profile::Calendar => (6 + rng.below(42)) * 3_600_000,
+    };
+    let patience_ms = match profile {
+        Profile::Race => 120_000,
+        Profile::Calendar => 3 * 3_600_000,
+    };
+    let gms = wishes.gms.unwrap_or(1).clamp(1, 3);
+    let count = 1 + rng.below_usize(12);
+    let games: Vec<GamePlan> =
+        (0..count).map(|number| game(&mut rng, number, profile, safety_ms)).collect();
+    // Drawn whether it is wished for or not, so that the rest of the plan is the same.
+    let drawn = if rng.percent(50) { StoreKind::Postgres } else { StoreKind::Embedded };
+    let store = wishes.store.unwrap_or(drawn);
+    let mut draw = Draw { rng, store, profile, gms, games: games.len(), safety_ms };
+    let faults = if wishes.calm { vec![] } else { draw.faults() };
+    let actions = draw.actions();
+    Plan {
+        seed,
+        profile,
+        gms,
+        store,
+        safety_ms,
+        patience_ms,
+        games,
+        faults,
+        actions,
+        sabotage: None,
+    }
+}
+
+fn game(rng: &mut Rng, number: usize, profile: Profile, safety_ms: u64) -> GamePlan {
+    let version = if rng.percent(25) { "2.0.0" } else { "1.0.0" };
+    let (schedule, period, patience, turn_ms) = match profile {
+        Profile::Race => {
+            let schedule = format!("*/{} * * * * *", 1 + rng.below(8));
+            let patience = if rng.percent(30) { 5 + rng.below(60) } else { 5_000 };
+            (schedule, 200 + rng.below(2_000), patience, rng.below(400))
+        }
+        Profile::Calendar => {
+            let schedules = [
+                "*/15 * * * *",
+                "0 * * * *",
+                "30 */4 * * *",
+                "0 0 * * *",
+                "0 9,21 * * *",
+                "5 4 * * 1-5",
+                "0 12 1 * *",
+                "*/7 6-8 * * *",
+            ];
+            let schedule = rng.pick(&schedules).copied().unwrap_or("0 * * * *").to_owned();
+            (schedule, 1_800_000 + rng.below(7_200_000), 60_000, rng.below(20_000))
+        }
+    };
+    let turn_limit = match rng.below(3) {
+        0 => u32::try_from(2 + rng.below(10)).unwrap_or(2),
+        1 => 60,
+        _ => 5_000,
+    };
+    GamePlan {
+        id: format!("game-{number}"),
+        start_ms: rng.below(safety_ms / 3),
+        schedule,
+        version: version.to_owned(),
+        players: 1 + rng.below_usize(4),
+        turn_limit,
+        turn_ms,
+        player_period_ms: period,
+        player_patience_ms: patience,
+    }
+}
+
+struct Draw {
+    rng: Rng,
+    store: StoreKind,
+    profile: Profile,
+    gms: usize,
+    games: usize,
+    safety_ms: u64,
+}
+
+impl Draw {
+    fn gm(&mut self) -> usize {
+        self.rng.below_usize(self.gms)
+    }
+
+    fn game(&mut self) -> usize {
+        self.rng.below_usize(self.games)
+    }
+
+    fn gm_name(&mut self) -> String {
+        gm_host(self.gm())
+    }
+
+    /// Two hosts that speak with each other.
+    fn pair(&mut self) -> (String, String) {
+        let peers = [STORE, STORE, REDIS, REDIS, ENGINES, ENGINES, RTM, LOBBY, GATEWAY, ADMIN];
+        let others = [(RTM, REDIS), (RTM, ENGINES), (LOBBY, REDIS)];
+        if self.rng.percent(15) {
+            let (a, b) = self.rng.pick(&others).copied().unwrap_or((RTM, REDIS));
+            return (a.to_owned(), b.to_owned());
+        }
+        let peer = self.rng.pick(&peers).copied().unwrap_or(STORE);
+        (self.gm_name(), peer.to_owned())
+    }
+
+    /// A duration, mostly short.
+    fn span(&mut self) -> u64 {
+        match self.profile {
+            Profile::Race => match self.rng.below(10) {
+                0..=5 => 50 + self.rng.below(1_500),
+                6..=8 => 1_000 + self.rng.below(8_000),
+                _ => 5_000 + self.rng.below(15_000),
+            },
+            Profile::Calendar => match self.rng.below(10) {
+                0..=5 => 10_000 + self.rng.below(300_000),
+                6..=8 => 600_000 + self.rng.below(3_600_000),
+                _ => 4 * 3_600_000 + self.rng.below(20 * 3_600_000),
+            },
+        }
+    }
+
+    fn faults(&mut self) -> Vec<Fault> {
+        // Some lives are quiet but for one kind of trouble, and some are full of everything.
+        let count = match self.rng.below(4) {
+            0 => 1 + self.rng.below(3),
+            1 => 3 + self.rng.below(8),
+            _ => 8 + self.rng.below(25),
+        };
+        let mut faults: Vec<Fault> = (0..count)
+            .map(|_| {
+                let at_ms = self.rng.below(self.safety_ms);
+                let what = self.trouble();
+                let left = self.safety_ms - at_ms;
+                Fault { at_ms, for_ms: self.span().min(left), what }
+            })
+            .collect();
+        faults.sort_by_key(|fault| fault.at_ms);
+        faults
+    }
+
+    fn trouble(&mut self) -> Trouble {
+        let kinds = if self.store == StoreKind::Postgres { 46 } else { 40 };
+        match self.rng.below(kinds) {
+            40 | 41 => Trouble::PostgresConduct { conduct: self.conduct() },
+            42.. => Trouble::PostgresStruck { by: self.strike() },
+            0..=2 => Trouble::GmCrash { gm: self.gm() },
+            3..=9 => {
+                let common = self.rng.percent(COMMON_POINTS_PERCENT);
+                let points: &[&str] = if common { &COMMON_POINTS } else { &POINTS };
+                let point = self.rng.pick(points).copied().unwrap_or("store.commit").to_owned();
+                let moment = if self.rng.percent(50) { Moment::Before } else { Moment::After };
+                Trouble::GmCrashAt { gm: self.gm(), point, moment, nth: 1 + self.rng.below(12) }
+            }
+            10 | 11 => Trouble::StoreCrash,
+            12 => Trouble::RedisCrash { loss: Loss::Nothing },
+            13 => Trouble::RedisCrash { loss: Loss::Tail(500 + self.rng.below(5_000)) },
+            14 => Trouble::RedisCrash { loss: Loss::Everything },
+            15 => Trouble::EnginesCrash,
+            16 | 17 => {
+                let (a, b) = self.pair();
+                Trouble::Partition { a, b }
+            }
+            18 => {
+                let (from, to) = self.pair();
+                let turned = self.rng.percent(50);
+                let (from, to) = if turned { (to, from) } else { (from, to) };
+                Trouble::OneWay { from, to }
+            }
+            19 | 20 => {
+                let (a, b) = self.pair();
+                Trouble::Hold { a, b }
+            }
+            21 => {
+                let (a, b) = self.pair();
+                Trouble::Delay { a, b, ms: 20 + self.rng.below(3_000) }
+            }
+            22 => {
+                let (a, b) = self.pair();
+                Trouble::Lossy { a, b, per_mille: 5 + self.rng.below(200) }
+            }
+            23 => {
+                let (a, b) = self.pair();
+                Trouble::Reset { a, b }
+            }
+            24 => Trouble::StoreRequestsLost { count: 1 + self.rng.below(4) },
+            25 | 26 => Trouble::StoreAnswersLost { count: 1 + self.rng.below(4) },
+            27 => Trouble::StoreSlow { ms: 10 + self.rng.below(2_500) },
+            28 => Trouble::RedisAnswersLost { count: 1 + self.rng.below(4) },
+            29 => Trouble::RedisSlow { ms: 10 + self.rng.below(2_500) },
+            30 | 31 => {
+                let game = self.game();
+                Trouble::Engine { game, bad: self.bad_engine() }
+            }
+            32 => {
+                let how = [End::Exited, End::OutOfMemory, End::Disappeared];
+                let how = self.rng.pick(&how).copied().unwrap_or(End::Exited);
+                Trouble::EngineEnds { game: self.game(), how }
+            }
+            33 => Trouble::EngineForgets { game: self.game() },
+            34 => Trouble::RtmDown,
+            35 => Trouble::RtmMute,
+            36 => Trouble::LobbyDown,
+            37 | 38 => Trouble::GmStops { gm: self.gm() },
+            _ => Trouble::ClockJump { gm: self.gm(), ms: self.jump() },
+        }
+    }
+
+    fn conduct(&mut self) -> Conduct {
+        let mut share = |most: u64| u16::try_from(self.rng.below(most)).unwrap_or(0);
+        let (lost_answers, terminated) = (share(60), share(30));
+        let (deadlocks, serialization_failures) = (share(60), share(60));
+        let conduct = Conduct { lost_answers, terminated, ..Conduct::default() };
+        let ms = Span { least: 0, most: 1 + self.rng.below(400) };
+        match self.rng.below(6) {
+            0 => Conduct { read_only: true, ..conduct },
+            1 => Conduct { refuses: Some(Refuses::TooManyConnections), ..conduct },
+            2 => Conduct { max_connections: 2 + self.rng.below_usize(6), ..conduct },
+            3 => Conduct { work_ms: ms, answer_ms: ms, ..conduct },
+            _ => Conduct { deadlocks, serialization_failures, ..conduct },
+        }
+    }
+
+    fn strike(&mut self) -> Strike {
+        match self.rng.below(5) {
+            0 => Strike::Crash { down_ms: self.rng.below(3_000) },
+            1 => Strike::Terminate,
+            2 => Strike::LoseAnswers { count: 1 + u32::try_from(self.rng.below(4)).unwrap_or(0) },
+            _ => Strike::Hold { what: self.held(), for_ms: self.span().min(60_000) },
+        }
+    }
+
+    fn held(&mut self) -> Held {
+        let game = format!("game-{}", self.game()).parse().ok();
+        let channel = self.rng.pick(&Channel::ALL).copied();
+        match (self.rng.below(4), game, channel) {
+            (0 | 1, Some(game), _) => Held::Record(game),
+            (2, _, Some(channel)) => Held::Channel(channel),
+            _ => Held::Tables,
+        }
+    }
+
+    fn jump(&mut self) -> i64 {
+        let most = match self.profile {
+            Profile::Race => 60_000,
+            Profile::Calendar => 2 * 86_400_000,
+        };
+        let ms = i64::try_from(self.rng.below(most)).unwrap_or(0);
+        if self.rng.percent(50) { ms } else { -ms }
+    }
+
+    fn bad_engine(&mut self) -> EngineTrouble {
+        let count = u32::try_from(1 + self.rng.below(3)).unwrap_or(1);
+        let acts = self.rng.percent(50);
+        match self.rng.below(8) {
+            0 => EngineTrouble::SlowBefore { ms: 100 + self.rng.below(12_000) },
+            1 => EngineTrouble::SlowAfter { ms: 100 + self.rng.below(12_000) },
+            2 => EngineTrouble::Hangs { count, acts },
+            3 => EngineTrouble::Fails { count, status: 500, acts },
+            4 => EngineTrouble::Fails { count, status: 400, acts: false },
+            5 => EngineTrouble::Drops { count },
+            6 => EngineTrouble::Garbage { count },
+            _ => {
+                let by = if self.rng.percent(50) { 1 } else { -1 };
+                EngineTrouble::Lies { count, by }
+            }
+        }
+    }
+
+    fn actions(&mut self) -> Vec<Action> {
+        let count = self.rng.below(25);
+        let mut actions: Vec<Action> = (0..count)
+            .map(|_| {
+                let at_ms = self.rng.below(self.safety_ms);
+                let patience_ms = match (self.profile, self.rng.percent(25)) {
+                    (Profile::Race, true) => 5 + self.rng.below(80),
+                    (Profile::Race, false) => 15_000,
+                    (Profile::Calendar, true) => 500 + self.rng.below(2_000),
+                    (Profile::Calendar, false) => 180_000,
+                };
+                let repeats = if self.rng.percent(40) { 1 + self.rng.below(3) } else { 0 };
+                let repeats = u32::try_from(repeats).unwrap_or(0);
+                Action { at_ms, gm: self.gm(), patience_ms, repeats, what: self.deed() }
+            })
+            .collect();
+        actions.sort_by_key(|action| action.at_ms);
+        actions
+    }
+
+    fn deed(&mut self) -> Deed {
+        let game = self.game();
+        match self.rng.below(20) {
+            0..=5 => Deed::Force { game },
+            6 => Deed::Stop { game },
+            7..=9 => {
+                let versions = ["1.0.1", "1.0.0", "2.0.1", "1.7.0"];
+                let version = self.rng.pick(&versions).copied().unwrap_or("1.0.1").to_owned();
+                Deed::Patch { game, version }
+            }
+            10 | 11 => Deed::Reconcile { game },
+            12 => Deed::Banish { game, player: self.rng.below_usize(4) },
+            13 => Deed::Block { game, player: self.rng.below_usize(4) },
+            14 | 15 => Deed::CreateVersion { version: format!("3.{}.0", self.rng.below(4)) },
+            16 => Deed::UpdateVersion { version: format!("3.{}.0", self.rng.below(4)) },
+            17 => Deed::DeprecateVersion { version: format!("3.{}.0", self.rng.below(4)) },
+            _ => Deed::List,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_seed_gives_the_same_plan_again_and_it_survives_its_text() {
+        let plan_of = |seed| plan(seed, Profile::Race, Wishes::default());
+        assert_eq!(plan_of(7), plan_of(7));
+        assert_ne!(plan_of(7), plan_of(8));
+        let text = serde_json::to_string(&plan_of(7)).expect("a text");
+        assert_eq!(serde_json::from_str::<Plan>(&text).expect("a plan"), plan_of(7));
+    }
+
+    #[test]
+    fn every_trouble_is_drawn_in_the_course_of_time() {
+        let mut names = BTreeSet::new();
+        for seed in 0..200 {
+            let plan = plan(seed, Profile::Race, Wishes::default());
+            names.extend(plan.faults.iter().map(|fault| fault.what.name()));
+        }
+        let missing: Vec<_> = Trouble::NAMES.iter().filter(|name| !names.contains(*name)).collect();
+        assert!(missing.is_empty(), "never drawn: {missing:?}");
+        assert_eq!(names.len(), Trouble::NAMES.len());
+    }
+}

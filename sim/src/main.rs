@@ -1,0 +1,9 @@
+//! The simulation, as a command.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -1,0 +1,248 @@
+//! One life, from the plan to the report.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use machine::Timestamp;
+use serde::{Deserialize, Serialize};
+use service::ports::Clock as _;
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+
+use crate::board::lock;
+use crate::books::Books;
+use crate::chronicle::Chronicle;
+use crate::faults::Faults;
+use crate::oracle::{Broken, Unrest};
+use crate::plan::{Plan, Profile, StoreKind};
+use crate::record::Recorder;
+use crate::seams::SimClock;
+use crate::world::{Pace, World};
+
+/// Between two comparisons of all engines with their records, in simulated milliseconds.
+const COMPARE_MS: u64 = 500;
+/// What the service may log as an error without failing the run.
+const EXPECTED_ERRORS: [&str; 0] = [];
+
+/// What became of a plan.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// Its seed.
+    pub seed: u64,
+    /// Its profile.
+    pub profile: Profile,
+    /// What the records were kept in.
+    pub store: StoreKind,
+    /// Of all lines of the trace.
+    pub hash: String,
+    /// How many lines that is.
+    pub lines: u64,
+    /// How long it was, in simulated milliseconds.
+    pub simulated_ms: u64,
+    /// How long it took to come to rest after the faults.
+    pub healed_in_ms: Option<u64>,
+    /// The promises that were broken.
+    pub broken: Vec<BrokenPromise>,
+    /// The last events of the game of the first of them.
+    pub story: Vec<String>,
+    /// How often each fault struck, by the statuses of the games it struck.
+    pub struck: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Where crashes struck.
+    pub crashes: BTreeMap<String, u64>,
+    /// How often each point of contact was come to.
+    pub touched: BTreeMap<String, u64>,
+    /// How often each change of status was committed.
+    pub changes: BTreeMap<String, u64>,
+    /// How often each deed was answered how.
+    pub deeds: BTreeMap<String, u64>,
+    /// The life as a page, where one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page: Option<String>,
+}
+
+/// A broken promise, as reported.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokenPromise {
+    /// Which.
+    pub promise: String,
+    /// In which game, where it is about one.
+    pub game: Option<String>,
+    /// How.
+    pub how: String,
+    /// When, in simulated milliseconds.
+    pub at_ms: i64,
+}
+
+impl From<Broken> for BrokenPromise {
+    fn from(broken: Broken) -> Self {
+        let Broken { promise, game, how, at_ms } = broken;
+        Self { promise, game, how, at_ms }
+    }
+}
+
+/// Errors and panics that were met on the way.
+#[derive(Clone, Default)]
+struct Errors(Arc<Mutex<Vec<String>>>);
+
+impl<S: Subscriber> Layer<S> for Errors {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let target = event.metadata().target();
+        let is_ours = ["service", "machine", "net"].iter().any(|ours| {
+            target.strip_prefix(ours).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+        });
+        if !is_ours {
+            return;
+        }
+        let mut text = Text::default();
+        event.record(&mut text);
+        if !EXPECTED_ERRORS.iter().any(|expected| text.0.contains(expected)) {
+            lock(&self.0).push(format!("{target}: {}", text.0));
+        }
+    }
+}
+
+#[derive(Default)]
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        use std::fmt::Write as _;
+        let _ = write!(self.0, "{}={value:?} ", field.name());
+    }
+}
+
+/// Lives a plan. To be called once in a process: what a process counts, it counts from its start.
+pub fn run(plan: &Plan, is_traced: bool, has_page: bool) -> Report {
+    let errors = Errors::default();
+    let _ = tracing::subscriber::set_global_default(
+        // Nothing else is looked at: turmoil opens a span for each host and tick.
+        tracing_subscriber::registry().with(LevelFilter::ERROR).with(errors.clone()),
+    );
+    let panics = errors.clone();
+    std::panic::set_hook(Box::new(move |panic| lock(&panics.0).push(panic.to_string())));
+    let chronicle = Arc::new(Chronicle::new(is_traced, Arc::new(Recorder::new(has_page))));
+    let mut life = Life {
+        plan,
+        world: World::new(plan, Arc::clone(&chronicle)),
+        faults: Faults::new(plan),
+        errors,
+        compared_ms: 0,
+    };
+    let healed_in_ms = life.live();
+    let broken = life.world.oracle.broken();
+    let game = broken.first().and_then(|broken| broken.game.as_deref());
+    let story = if broken.is_empty() { vec![] } else { chronicle.story(game) };
+    let mut report = Report {
+        seed: plan.seed,
+        profile: plan.profile,
+        store: plan.store,
+        hash: chronicle.hash(),
+        lines: chronicle.lines(),
+        simulated_ms: life.now_ms(),
+        healed_in_ms,
+        story,
+        broken: broken.into_iter().map(BrokenPromise::from).collect(),
+        struck: life.faults.struck().clone(),
+        crashes: life.faults.points().clone(),
+        touched: life.world.board.touched(),
+        changes: life.world.oracle.changes(),
+        deeds: life.world.deeds.counted(),
+        page: None,
+    };
+    if has_page {
+        let story = chronicle.recorder.story(&World::hosts(plan), &report);
+        report.page = story.to_html().ok();
+    }
+    report
+}
+
+/// The store in memory answers when it is first polled; outside of the hosts nothing else is asked.
+fn at_once(look: impl Future<Output = ()>) {
+    let mut look = std::pin::pin!(look);
+    let _ = look.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+}
+
+struct Life<'a> {
+    plan: &'a Plan,
+    world: World,
+    faults: Faults,
+    errors: Errors,
+    compared_ms: u64,
+}
+
+impl Life<'_> {
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.world.sim.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Both phases; how long the second one took. `None` where a promise was broken.
+    fn live(&mut self) -> Option<u64> {
+        while self.now_ms() < self.plan.safety_ms {
+            let now_ms = self.now_ms();
+            self.faults.tick(&mut self.world, now_ms);
+            if !self.step() {
+                return None;
+            }
+        }
+        self.faults.heal(&mut self.world);
+        let healed_at = self.now_ms();
+        let games: Vec<String> = self.plan.games.iter().map(|game| game.id.clone()).collect();
+        let mut unrest = Unrest::new(Pace::of(self.plan.profile).late_ms);
+        let healed = SimClock::default().at(i64::try_from(healed_at).unwrap_or(i64::MAX));
+        loop {
+            // Whoever ends by itself starts again.
+            let now_ms = self.now_ms();
+            self.faults.tick(&mut self.world, now_ms);
+            if !self.step() {
+                return None;
+            }
+            let mut open = unrest.look(&self.world.oracle, &games, self.gm_now());
+            if open.is_empty() {
+                at_once(self.world.deeds.open_operations(healed, &mut open));
+            }
+            let took_ms = self.now_ms() - healed_at;
+            if open.is_empty() {
+                at_once(self.world.deeds.check_versions());
+                self.world.oracle.compare_engines();
+                if let Books::Postgres(database) = &self.world.books {
+                    self.world.oracle.holds(&database.records());
+                }
+                return self.world.oracle.broken().is_empty().then_some(took_ms);
+            }
+            if took_ms > self.plan.patience_ms {
+                let how = open.join("; ");
+                let game = games.iter().find(|game| how.starts_with(game.as_str()));
+                let game = game.map(String::as_str);
+                self.world.oracle.violated("everything_comes_to_rest", game, &how);
+                return None;
+            }
+        }
+    }
+
+    /// What the instance that is furthest behind takes for the time.
+    fn gm_now(&self) -> Timestamp {
+        let skew = |gm| self.world.board.skew(gm);
+        let clocks = (0..self.plan.gms).map(|gm| SimClock::skewed(skew(gm)));
+        let elapsed = i64::try_from(self.now_ms()).unwrap_or(i64::MAX);
+        clocks.map(|clock| clock.at(elapsed)).min().unwrap_or_else(|| SimClock::default().now())
+    }
+
+    /// One tick; false where a promise is broken.
+    fn step(&mut self) -> bool {
+        let now_ms = i64::try_from(self.now_ms()).unwrap_or(i64::MAX);
+        self.world.oracle.chronicle.set_now(now_ms);
+        if let Err(error) = self.world.sim.step() {
+            self.world.oracle.violated("no_host_fails", None, &error.to_string());
+        }
+        for error in std::mem::take(&mut *lock(&self.errors.0)) {
+            self.world.oracle.violated("no_error_is_logged", None, &error);
+        }
+        if self.now_ms() >= self.compared_ms + COMPARE_MS {
+            self.compared_ms = self.now_ms();
+            self.world.oracle.compare_engines();
+        }
+        self.world.oracle.broken().is_empty()
+    }
+}

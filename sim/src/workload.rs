@@ -1,0 +1,468 @@
+//! The people: administrators, players, and whoever starts games in Lobby.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use machine::Timestamp;
+use net::{ClientLimits, HttpClient};
+use peers::gateway::{Gateway, GatewayOptions, Player, TokenTable};
+use serde::Deserialize;
+use service::ports::VersionStatus;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use turmoil::Sim;
+
+use crate::board::{Board, lock};
+use crate::books::Books;
+use crate::net::SimNet;
+use crate::oracle::Oracle;
+use crate::plan::{Action, Deed, GamePlan, Plan};
+use crate::world::{ADMIN, GATEWAY, LOBBY, PORT, Pace, gm_host};
+
+/// The versions that games are played on; the later ones of a line are for patches.
+pub const VERSIONS: [&str; 4] = ["1.0.0", "1.0.1", "2.0.0", "2.0.1"];
+
+/// What Lobby says of a game whose last member was barred before it ran.
+const NOBODY: &[u8] = b"nobody plays";
+
+/// What people do, and what came of it.
+pub struct Deeds {
+    plan: Plan,
+    pace: Pace,
+    oracle: Arc<Oracle>,
+    books: Books,
+    /// How often each deed was answered how.
+    counted: Mutex<BTreeMap<String, u64>>,
+    /// Versions that were registered, and whether they were deprecated, as acknowledged.
+    versions: Mutex<BTreeMap<String, bool>>,
+}
+
+/// What is looked at in a record that was answered.
+#[derive(Deserialize)]
+struct Shown {
+    game_id: String,
+    revision: u64,
+    runtime_status: String,
+    current_turn: u32,
+}
+
+/// The answer to one request.
+struct Answer {
+    status: StatusCode,
+    body: Bytes,
+}
+
+/// A request of an administrator.
+struct Wanted {
+    method: Method,
+    path: String,
+    body: String,
+    game: Option<String>,
+}
+
+impl Deeds {
+    pub(crate) fn new(plan: Plan, oracle: Arc<Oracle>, books: Books) -> Arc<Self> {
+        let pace = Pace::of(plan.profile);
+        let (counted, versions) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { plan, pace, oracle, books, counted, versions })
+    }
+
+    /// How often each deed was answered how.
+    pub fn counted(&self) -> BTreeMap<String, u64> {
+        lock(&self.counted).clone()
+    }
+
+    fn count(&self, what: &str, answer: &str) {
+        *lock(&self.counted).entry(format!("{what} {answer}")).or_default() += 1;
+    }
+
+    fn game(&self, game: usize) -> Option<&GamePlan> {
+        self.plan.games.get(game)
+    }
+
+    /// What was acknowledged about versions must be there at the end.
+    pub async fn check_versions(&self) {
+        let acknowledged = lock(&self.versions).clone();
+        for (version, is_deprecated) in acknowledged {
+            let status = self.books.version(&version).await;
+            let holds = status.is_some_and(|s| !is_deprecated || s == VersionStatus::Deprecated);
+            if !holds {
+                let how = format!("version {version} is not as acknowledged");
+                self.oracle.violated("acknowledged_changes_stay", None, &how);
+            }
+        }
+    }
+
+    /// Operations that were opened before an instant must have been closed.
+    pub async fn open_operations(&self, before: Timestamp, open: &mut Vec<String>) {
+        open.extend(self.books.open_operations(before).await.iter().map(|row| {
+            let (game, name) = (row.game_id.as_str(), row.kind.as_str());
+            format!("{game} has {name} open since {}", row.started_at)
+        }));
+    }
+
+    fn wanted(&self, deed: &Deed) -> Option<Wanted> {
+        let runtime = |game: usize, verb: &str, body: &str| {
+            let id = self.game(game)?.id.clone();
+            let path = format!("runtimes/{id}/{verb}");
+            Some(Wanted { method: Method::POST, path, body: body.to_owned(), game: Some(id) })
+        };
+        let version = |method, path: String, body: String| {
+            Some(Wanted { method, path: format!("engine-versions{path}"), body, game: None })
+        };
+        match deed {
+            Deed::Force { game } => runtime(*game, "force-next-turn", ""),
+            Deed::Stop { game } => runtime(*game, "stop", r#"{"reason":"told to"}"#),
+            Deed::Patch { game, version } => {
+                runtime(*game, "patch", &format!(r#"{{"version":"{version}"}}"#))
+            }
+            Deed::Reconcile { game } => runtime(*game, "reconcile", ""),
+            Deed::Banish { game, player } => {
+                let id = self.game(*game)?.id.clone();
+                let path = format!("games/{id}/races/{}/banish", race(*player));
+                Some(Wanted { method: Method::POST, path, body: String::new(), game: Some(id) })
+            }
+            Deed::CreateVersion { version: number } => {
+                version(Method::POST, String::new(), version_body(number))
+            }
+            Deed::UpdateVersion { version: number } => {
+                let body = format!(r#"{{"image_ref":"galaxy/engine:{number}-rebuilt"}}"#);
+                version(Method::PATCH, format!("/{number}"), body)
+            }
+            Deed::DeprecateVersion { version: number } => {
+                version(Method::POST, format!("/{number}/deprecate"), String::new())
+            }
+            Deed::List => {
+                let path = "runtimes".to_owned();
+                Some(Wanted { method: Method::GET, path, body: String::new(), game: None })
+            }
+            // Lobby's.
+            Deed::Block { .. } => None,
+        }
+    }
+
+    /// One action of the plan, with its repeats.
+    async fn perform(&self, client: &HttpClient, number: usize, action: &Action) {
+        if let Deed::Block { game, player } = &action.what {
+            return self.block(client, *game, *player).await;
+        }
+        let Some(wanted) = self.wanted(&action.what) else { return };
+        let key = format!("action-{number}");
+        let patience = Duration::from_millis(action.patience_ms);
+        let mut first: Option<Answer> = None;
+        for _ in 0..=action.repeats {
+            let url =
+                format!("http://{}:{PORT}/api/v1/internal/{}", gm_host(action.gm), wanted.path);
+            let answer = send(client, &wanted, &url, "admin", &key, patience).await;
+            let shown = answer.as_ref().map_or("no answer", |a| a.status.as_str()).to_owned();
+            self.count(action.what.name(), &shown);
+            let told = format!("admin: {} {} {shown}", action.what.name(), wanted.path);
+            self.oracle.chronicle.note(wanted.game.as_deref(), &told);
+            if let Some(answer) = answer.filter(|answer| answer.status.is_success()) {
+                self.judge(&action.what, &answer);
+                let keeps_key = match &wanted.game {
+                    Some(game) => self.books.has_operation_of(game, &key).await,
+                    None => wanted.method != Method::GET,
+                };
+                match &first {
+                    _ if !keeps_key => {}
+                    None => first = Some(answer),
+                    Some(first) if first.same(&answer) => {}
+                    Some(first) => {
+                        let how = format!(
+                            "{} under {key}: {} {:?}, then {} {:?}",
+                            action.what.name(),
+                            first.status,
+                            first.body,
+                            answer.status,
+                            answer.body,
+                        );
+                        let game = wanted.game.as_deref();
+                        self.oracle.violated("a_repeat_gets_the_first_answer", game, &how);
+                    }
+                }
+            }
+            sleep(self.pace.latency * 20).await;
+        }
+    }
+
+    /// What was acknowledged must be durable.
+    fn judge(&self, deed: &Deed, answer: &Answer) {
+        if let Ok(shown) = serde_json::from_slice::<Shown>(&answer.body) {
+            let Shown { game_id, revision, runtime_status, current_turn } = shown;
+            self.oracle.answered(&game_id, revision, &runtime_status, current_turn);
+            if matches!(deed, Deed::Stop { .. }) && runtime_status != "stopped" {
+                let how = format!("a stop is answered with {runtime_status}");
+                self.oracle.violated("acknowledged_changes_stay", Some(&game_id), &how);
+            }
+        }
+        match deed {
+            Deed::CreateVersion { version } => {
+                lock(&self.versions).entry(version.clone()).or_insert(false);
+            }
+            Deed::DeprecateVersion { version } => {
+                lock(&self.versions).insert(version.clone(), true);
+            }
+            Deed::Force { .. }
+            | Deed::Stop { .. }
+            | Deed::Patch { .. }
+            | Deed::Reconcile { .. }
+            | Deed::Banish { .. }
+            | Deed::Block { .. }
+            | Deed::UpdateVersion { .. }
+            | Deed::List => {}
+        }
+    }
+
+    async fn block(&self, client: &HttpClient, game: usize, player: usize) {
+        let Some(game) = self.game(game) else { return };
+        let path = format!("games/{}/members/{}/block", game.id, user(player));
+        let status = self.ask_lobby(client, Method::POST, &path, String::new()).await;
+        let status = status.as_ref().map_or("no answer", |answer| answer.status.as_str());
+        self.count("block", status);
+        self.oracle.chronicle.note(Some(&game.id), &format!("lobby: block {status}"));
+    }
+
+    async fn ask_lobby(
+        &self,
+        client: &HttpClient,
+        method: Method,
+        path: &str,
+        body: String,
+    ) -> Option<Answer> {
+        let wanted = Wanted { method, path: String::new(), body, game: None };
+        let url = format!("http://{LOBBY}:{PORT}/api/v1/{path}");
+        send(client, &wanted, &url, "admin", "-", self.pace.call * 3).await
+    }
+
+    /// Registers the versions that games are played on; insists.
+    async fn prepare(&self, client: &HttpClient) {
+        for version in VERSIONS {
+            let wanted = self.wanted(&Deed::CreateVersion { version: version.to_owned() });
+            let Some(wanted) = wanted else { continue };
+            loop {
+                let url = format!("http://{}:{PORT}/api/v1/internal/engine-versions", gm_host(0));
+                let key = format!("version-{version}");
+                let answer = send(client, &wanted, &url, "admin", &key, self.pace.call * 3).await;
+                let is_there = |status| {
+                    matches!(status, StatusCode::CREATED | StatusCode::OK | StatusCode::CONFLICT)
+                };
+                if answer.is_some_and(|answer| is_there(answer.status)) {
+                    break;
+                }
+                sleep(self.pace.latency * 20).await;
+            }
+            lock(&self.versions).entry(version.to_owned()).or_insert(false);
+        }
+    }
+
+    /// A game is started in Lobby; insists until it runs there, or did.
+    async fn start_game(&self, client: &HttpClient, game: &GamePlan) {
+        let members: Vec<String> = (0..game.players)
+            .map(|p| format!(r#"{{"user_id":"{}","race_name":"{}"}}"#, user(p), race(p)))
+            .collect();
+        let create = format!(
+            r#"{{"game_id":"{}","engine_version":"{}","turn_schedule":"{}","members":[{}]}}"#,
+            game.id,
+            game.version,
+            game.schedule,
+            members.join(",")
+        );
+        #[derive(Deserialize)]
+        struct Summary {
+            status: String,
+        }
+        let path = format!("games/{}", game.id);
+        loop {
+            let answer = self.ask_lobby(client, Method::GET, &path, String::new()).await;
+            let status = match &answer {
+                Some(answer) if answer.status == StatusCode::NOT_FOUND => "unknown".to_owned(),
+                Some(answer) => serde_json::from_slice::<Summary>(&answer.body)
+                    .map_or_else(|_| "unreadable".to_owned(), |summary| summary.status),
+                None => "no answer".to_owned(),
+            };
+            match status.as_str() {
+                "unknown" => {
+                    self.ask_lobby(client, Method::POST, "games", create.clone()).await;
+                    continue;
+                }
+                "draft" | "start_failed" => {
+                    let path = format!("{path}/start");
+                    let answer = self.ask_lobby(client, Method::POST, &path, String::new()).await;
+                    let status = answer.as_ref().map_or("no answer", |a| a.status.as_str());
+                    self.oracle.chronicle.note(Some(&game.id), &format!("lobby: start {status}"));
+                    self.count("start", status);
+                    let body = answer.map(|answer| answer.body).unwrap_or_default();
+                    if body.windows(NOBODY.len()).any(|words| words == NOBODY) {
+                        self.oracle.nobody_plays(&game.id);
+                        return;
+                    }
+                }
+                "running" | "finished" => return,
+                _ => {}
+            }
+            sleep(self.pace.call / 5).await;
+        }
+    }
+
+    /// Asks an instance to look at an engine again.
+    async fn reconcile(&self, client: &HttpClient, game: &str, gm: usize, number: u64) {
+        let path = format!("runtimes/{game}/reconcile");
+        let url = format!("http://{}:{PORT}/api/v1/internal/{path}", gm_host(gm));
+        let wanted = Wanted { method: Method::POST, path, body: String::new(), game: None };
+        let key = format!("heal-{number}");
+        let answer = send(client, &wanted, &url, "admin", &key, self.pace.call * 3).await;
+        let status = answer.as_ref().map_or("no answer", |answer| answer.status.as_str());
+        self.oracle.chronicle.note(Some(game), &format!("operator: reconcile {status}"));
+    }
+}
+
+impl Answer {
+    fn same(&self, other: &Self) -> bool {
+        self.status == other.status && self.body == other.body
+    }
+}
+
+/// Players are numbered alike in every game.
+fn user(player: usize) -> String {
+    format!("user-{player}")
+}
+
+fn race(player: usize) -> String {
+    format!("Race{player}")
+}
+
+fn version_body(version: &str) -> String {
+    let guard = !version.starts_with(crate::engines::FIRST_UNGUARDED_MAJOR);
+    format!(
+        r#"{{"version":"{version}","image_ref":"galaxy/engine:{version}","options":{{"turn_guard":{guard}}}}}"#
+    )
+}
+
+async fn send(
+    client: &HttpClient,
+    wanted: &Wanted,
+    url: &str,
+    caller: &str,
+    key: &str,
+    patience: Duration,
+) -> Option<Answer> {
+    let request =
+        Request::builder().method(wanted.method.clone()).uri(url).header("x-galaxy-caller", caller);
+    let request = if wanted.method == Method::GET {
+        request
+    } else if key == "-" {
+        request.header(header::CONTENT_TYPE, "application/json")
+    } else {
+        request
+            .header(header::CONTENT_TYPE, "application/json")
+            .header("idempotency-key", key)
+            .header("x-request-id", key)
+    };
+    let request = request.body(Bytes::from(wanted.body.clone())).ok()?;
+    let answer = client.send_within(request, patience).await.ok()?;
+    let (head, body) = answer.into_parts();
+    Some(Answer { status: head.status, body })
+}
+
+/// Adds the hosts that the people come from.
+pub(crate) fn add_people(sim: &mut Sim<'static>, deeds: &Arc<Deeds>, board: &Arc<Board>) {
+    let net = Arc::new(SimNet::new(ADMIN, Arc::clone(board)));
+    let admin = Arc::clone(deeds);
+    sim.host(ADMIN, move || {
+        let (deeds, net) = (Arc::clone(&admin), Arc::clone(&net));
+        async move {
+            let limits = ClientLimits {
+                connect_timeout: deeds.pace.connect,
+                total_timeout: deeds.pace.call * 3,
+                ..ClientLimits::default()
+            };
+            administrate(deeds, HttpClient::new(net, limits, None)).await;
+            Ok(())
+        }
+    });
+    let net = Arc::new(SimNet::new(GATEWAY, Arc::clone(board)));
+    let players = Arc::clone(deeds);
+    sim.host(GATEWAY, move || {
+        let (deeds, net) = (Arc::clone(&players), Arc::clone(&net));
+        async move {
+            play(&deeds, &net);
+            std::future::pending().await
+        }
+    });
+}
+
+async fn administrate(deeds: Arc<Deeds>, client: HttpClient) {
+    let began = Instant::now();
+    deeds.prepare(&client).await;
+    for number in 0..deeds.plan.games.len() {
+        let (deeds, client) = (Arc::clone(&deeds), client.clone());
+        tokio::spawn(async move {
+            let Some(game) = deeds.game(number) else { return };
+            sleep_until(began + Duration::from_millis(game.start_ms)).await;
+            deeds.start_game(&client, game).await;
+        });
+    }
+    for number in 0..deeds.plan.actions.len() {
+        let (deeds, client) = (Arc::clone(&deeds), client.clone());
+        tokio::spawn(async move {
+            let Some(action) = deeds.plan.actions.get(number) else { return };
+            sleep_until(began + Duration::from_millis(action.at_ms)).await;
+            deeds.perform(&client, number, action).await;
+        });
+    }
+    // Once the faults are over, an operator looks after what does not get well by itself.
+    sleep_until(began + Duration::from_millis(deeds.plan.safety_ms)).await;
+    let mut number = 0;
+    loop {
+        sleep(deeds.pace.call * 2).await;
+        for game in deeds.oracle.unwell() {
+            number += 1;
+            deeds.reconcile(&client, &game, 0, number).await;
+        }
+    }
+}
+
+fn play(deeds: &Arc<Deeds>, net: &Arc<SimNet>) {
+    for (number, game) in deeds.plan.games.iter().enumerate() {
+        let patience = Duration::from_millis(game.player_patience_ms);
+        let limits = ClientLimits {
+            connect_timeout: deeds.pace.connect.min(patience),
+            total_timeout: patience,
+            ..ClientLimits::default()
+        };
+        let tokens: TokenTable = (0..game.players).map(|p| (user(p), user(p))).collect();
+        let options = GatewayOptions {
+            base_url: format!("http://{}:{PORT}", gm_host(number % deeds.plan.gms)),
+            api_token: None,
+            tokens,
+            call_timeout: patience,
+        };
+        let client = HttpClient::new(Arc::<SimNet>::clone(net), limits, None);
+        let gateway = Arc::new(Gateway::new(client, options));
+        for player in 0..game.players {
+            let player = Player {
+                gateway: Arc::clone(&gateway),
+                token: user(player),
+                game_id: game.id.clone(),
+                period: Duration::from_millis(game.player_period_ms),
+                max_rounds: None,
+            };
+            let deeds = Arc::clone(deeds);
+            let observe = move |event: peers::gateway::PlayerEvent| {
+                use peers::gateway::PlayerOutcome::{Accepted, Refused, Unreachable, Unreadable};
+                let outcome = match event.outcome {
+                    Accepted => "accepted".to_owned(),
+                    Refused { status, code } => format!("{} {code}", status.as_u16()),
+                    Unreachable { .. } => "no answer".to_owned(),
+                    Unreadable => "unreadable".to_owned(),
+                };
+                deeds.count("player", &outcome);
+            };
+            tokio::spawn(player.run(observe, CancellationToken::new()));
+        }
+    }
+}

@@ -1,0 +1,607 @@
+//! The cluster: which hosts there are, and what runs on them.
+//!
+//! ```text
+//!   gateway ─┐                       ┌─ store
+//!   lobby ───┼──▶ gm-0 … gm-2 ───────┼─ redis ◀── rtm, lobby, notification
+//!   admin ───┘        │              └─ rtm ──▶ engines
+//!                     └────────────────────────▶ engines
+//! ```
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use chrono::TimeDelta;
+use machine::{Channel, Resolution, StreamId};
+use net::{Net, RedisLimits, ServerLimits};
+use peers::backoff::Backoff;
+use peers::bus::{Bus, FollowLimits};
+use peers::env::{Env, unobserved};
+use peers::lobby::flow::FlowTiming;
+use peers::lobby::{Lobby, LobbyConfig};
+use peers::notification::Notification;
+use peers::redis_bus::RedisBus;
+use peers::rtm::{Rtm, RtmConfig, RtmHandle};
+use service::app::{self, Seams};
+use service::config::Settings;
+use service::embedded::Embedded;
+use service::ports::{
+    AppendAt, Appended, AppendedAll, Clock, Entropy, Entry, Feed, NewEntry, Store, StreamError,
+    Streams,
+};
+use service::postgres::{OpenError, Postgres, PostgresFeed, PostgresSettings};
+use service::redis_streams::{RedisSettings, RedisStreams};
+use tokio_util::sync::CancellationToken;
+use turmoil::Sim;
+
+use crate::board::{Board, lock};
+use crate::books::Books;
+use crate::chronicle::Chronicle;
+use crate::engines::{Engines, SimLauncher};
+use crate::net::SimNet;
+use crate::oracle::Oracle;
+use crate::plan::{Moment, Plan, Profile, Sabotage, StoreKind};
+use crate::postgres::{Answer, Database, Member};
+use crate::redis::{Keys, RedisHost};
+use crate::rpc::{Desk, RemoteStore, StoreHost, StoreTimeouts};
+use crate::seams::{EPOCH_SECONDS, SimClock, SimEntropy};
+use crate::touched::{SABOTAGED, TouchedStore};
+use crate::workload;
+
+/// The store's host.
+pub const STORE: &str = "store";
+/// Its port.
+pub const STORE_PORT: u16 = 5432;
+/// The host of Redis.
+pub const REDIS: &str = "redis";
+/// Its port.
+pub const REDIS_PORT: u16 = 6379;
+/// The host of all engines.
+pub const ENGINES: &str = "engines";
+/// Runtime Manager's host.
+pub const RTM: &str = "rtm";
+/// Lobby's host.
+pub const LOBBY: &str = "lobby";
+/// Where players come from.
+pub const GATEWAY: &str = "gateway";
+/// Where administrators come from.
+pub const ADMIN: &str = "admin";
+/// The host that reads the intents.
+pub const NOTIFICATION: &str = "notification";
+/// Where everybody listens who speaks HTTP.
+pub const PORT: u16 = 8080;
+
+/// Published messages are kept for longer than any run.
+const KEEP_PUBLISHED: TimeDelta = TimeDelta::days(400);
+
+/// The name of an instance's host.
+pub fn gm_host(gm: usize) -> String {
+    format!("gm-{gm}")
+}
+
+/// Every interface.
+pub fn any(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)
+}
+
+/// How long things take in a profile.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// One step of the simulation.
+    pub tick: Duration,
+    /// The longest way of a message.
+    pub latency: Duration,
+    /// For a connection.
+    pub connect: Duration,
+    /// For an answer of store or Redis.
+    pub answer: Duration,
+    /// For a call over HTTP.
+    pub call: Duration,
+    /// How late a turn may be after everything healed.
+    pub late_ms: i64,
+}
+
+impl Pace {
+    /// The pace of a profile.
+    pub fn of(profile: Profile) -> Self {
+        let ms = Duration::from_millis;
+        match profile {
+            Profile::Race => Self {
+                tick: ms(1),
+                latency: ms(15),
+                connect: ms(2_000),
+                answer: ms(2_000),
+                call: ms(5_000),
+                late_ms: 10_000,
+            },
+            Profile::Calendar => Self {
+                tick: ms(1_000),
+                latency: ms(1_000),
+                connect: ms(15_000),
+                answer: ms(20_000),
+                call: ms(60_000),
+                late_ms: 600_000,
+            },
+        }
+    }
+}
+
+/// One simulated cluster.
+pub struct World {
+    /// The simulation itself.
+    pub sim: Sim<'static>,
+    /// What the faults reach in with.
+    pub board: Arc<Board>,
+    /// Who looks on.
+    pub oracle: Arc<Oracle>,
+    /// The engines.
+    pub engines: Arc<Engines>,
+    /// What the store holds.
+    pub books: Books,
+    /// Runtime Manager's levers, once it is up.
+    pub rtm: Arc<Mutex<Option<RtmHandle>>>,
+    /// What the people did.
+    pub deeds: Arc<workload::Deeds>,
+}
+
+impl World {
+    /// Sets up all hosts of a plan.
+    pub fn new(plan: &Plan, chronicle: Arc<Chronicle>) -> Self {
+        let pace = Pace::of(plan.profile);
+        let mut sim = turmoil::Builder::new()
+            .rng_seed(plan.seed)
+            .epoch(SystemTime::UNIX_EPOCH + Duration::from_secs(EPOCH_SECONDS))
+            // The run ends by the plan's own bounds.
+            .simulation_duration(Duration::from_secs(u64::from(u32::MAX)))
+            .tick_duration(pace.tick)
+            .min_message_latency(pace.tick.min(Duration::from_millis(1)))
+            .max_message_latency(pace.latency)
+            .tcp_capacity(1024)
+            .build();
+        let board = Arc::new(Board::seen_by(Arc::clone(&chronicle.recorder)));
+        let is_unguarded = plan.sabotage == Some(Sabotage::Unguarded);
+        let engines = Engines::new(&plan.games, plan.seed, is_unguarded);
+        let oracle = Oracle::new(chronicle, Arc::clone(&engines), plan.only_the_store_fails());
+        let clock: Arc<dyn Clock> = Arc::new(SimClock::default());
+        let books = match plan.store {
+            StoreKind::Embedded => Books::Embedded(Arc::new(Embedded::in_memory(clock))),
+            StoreKind::Postgres => Books::Postgres(watched(plan.seed, clock, &oracle)),
+        };
+        let desk = Arc::new(Desk::default());
+        let rtm = Arc::default();
+        let deeds = workload::Deeds::new(plan.clone(), Arc::clone(&oracle), books.clone());
+        let Plan { seed, profile, sabotage, .. } = *plan;
+        let parts = Parts { seed, pace, profile, sabotage, board, oracle };
+        match &books {
+            Books::Embedded(store) => parts.add_store(&mut sim, store, &desk),
+            Books::Postgres(database) => parts.add_database(&mut sim, database),
+        }
+        parts.add_redis(&mut sim);
+        parts.add_engines(&mut sim, &engines);
+        parts.add_rtm(&mut sim, &engines, &rtm);
+        parts.add_lobby(&mut sim);
+        parts.add_notification(&mut sim);
+        for gm in 0..plan.gms {
+            parts.add_gm(&mut sim, gm, &books, &desk);
+        }
+        workload::add_people(&mut sim, &deeds, &parts.board);
+        let Parts { board, oracle, .. } = parts;
+        Self { sim, board, oracle, engines, books, rtm, deeds }
+    }
+
+    /// Every host there is.
+    pub fn hosts(plan: &Plan) -> Vec<String> {
+        let others = [STORE, REDIS, ENGINES, RTM, LOBBY, NOTIFICATION, GATEWAY, ADMIN];
+        let gms = (0..plan.gms).map(gm_host);
+        gms.chain(others.map(str::to_owned)).collect()
+    }
+}
+
+struct Parts {
+    seed: u64,
+    pace: Pace,
+    profile: Profile,
+    sabotage: Option<Sabotage>,
+    board: Arc<Board>,
+    oracle: Arc<Oracle>,
+}
+
+impl Parts {
+    fn net(&self, host: &str) -> Arc<SimNet> {
+        Arc::new(SimNet::new(host, Arc::clone(&self.board)))
+    }
+
+    /// Time and identifiers of a neighbour.
+    fn env(&self, number: u64) -> Env {
+        let entropy = SimEntropy::new(self.seed ^ (number << 56));
+        let clock = SimClock::default();
+        let now_ms = move || u64::try_from(clock.unix_ms()).unwrap_or_default();
+        Env::new(now_ms, move || entropy.uuid().to_string())
+    }
+
+    fn redis_limits(&self) -> RedisLimits {
+        RedisLimits {
+            connect_timeout: self.pace.connect,
+            response_timeout: self.pace.answer,
+            ..RedisLimits::default()
+        }
+    }
+
+    fn bus(&self, host: &str) -> Option<Arc<dyn Bus>> {
+        let url = format!("redis://{REDIS}:{REDIS_PORT}").parse().ok()?;
+        Some(RedisBus::new(self.net(host), url, self.redis_limits(), ""))
+    }
+
+    fn follow(&self) -> FollowLimits {
+        let cap = self.pace.call.min(Duration::from_secs(10));
+        let backoff = Backoff { first: self.pace.latency.max(Duration::from_millis(200)), cap };
+        FollowLimits { backoff, ..FollowLimits::default() }
+    }
+
+    fn add_store(&self, sim: &mut Sim<'static>, store: &Arc<Embedded>, desk: &Arc<Desk>) {
+        let host = StoreHost {
+            net: self.net(STORE),
+            store: Arc::clone(store),
+            desk: Arc::clone(desk),
+            board: Arc::clone(&self.board),
+            oracle: Arc::clone(&self.oracle),
+        };
+        sim.host(STORE, move || {
+            let host = host.clone();
+            async move { Ok(host.run().await?) }
+        });
+    }
+
+    fn add_database(&self, sim: &mut Sim<'static>, database: &Database) {
+        let (net, database) = (self.net(STORE), database.clone());
+        sim.host(STORE, move || {
+            let (net, database) = (Arc::clone(&net), database.clone());
+            async move { Ok(database.bind(&*net, any(STORE_PORT)).await?.run().await?) }
+        });
+    }
+
+    fn add_redis(&self, sim: &mut Sim<'static>) {
+        let host = RedisHost {
+            net: self.net(REDIS),
+            keys: Arc::new(Mutex::new(Keys::default())),
+            board: Arc::clone(&self.board),
+            oracle: Arc::clone(&self.oracle),
+        };
+        sim.host(REDIS, move || {
+            let host = host.clone();
+            async move { Ok(host.run().await?) }
+        });
+    }
+
+    fn add_engines(&self, sim: &mut Sim<'static>, engines: &Arc<Engines>) {
+        let (net, engines) = (self.net(ENGINES), Arc::clone(engines));
+        sim.host(ENGINES, move || {
+            let (net, engines) = (Arc::clone(&net), Arc::clone(&engines));
+            async move {
+                engines.run(net).await;
+                Ok(())
+            }
+        });
+    }
+
+    fn add_rtm(
+        &self,
+        sim: &mut Sim<'static>,
+        engines: &Arc<Engines>,
+        handle: &Arc<Mutex<Option<RtmHandle>>>,
+    ) {
+        let mut config = RtmConfig::new(any(PORT));
+        config.engine_bind_ip = any(0).ip();
+        config.engine_host = ENGINES.to_owned();
+        config.engine_ports = Some(20_000..=29_999);
+        config.follow = self.follow();
+        config.server = undated();
+        config.timing.probe_timeout = self.pace.connect.max(config.timing.probe_timeout);
+        config.timing.probe_period = config.timing.probe_period.max(self.pace.answer);
+        config.timing.start_timeout = config.timing.start_timeout.max(self.pace.call);
+        config.timing.operation_timeout = config.timing.operation_timeout.max(self.pace.call);
+        if self.profile == Profile::Calendar {
+            config.timing.probe_period = Duration::from_secs(300);
+            config.timing.healthy_repeat = Duration::from_secs(3_600);
+        }
+        let launcher =
+            Arc::new(SimLauncher { engines: Arc::clone(engines), profile: self.profile });
+        let (net, bus, env) = (self.net(RTM), self.bus(RTM), self.env(1));
+        let handle = Arc::clone(handle);
+        sim.host(RTM, move || {
+            let (config, net, env) = (config.clone(), Arc::clone(&net), env.clone());
+            let (launcher, handle, bus) = (Arc::clone(&launcher), Arc::clone(&handle), bus.clone());
+            async move {
+                let bus = bus.ok_or("no bus")?;
+                let rtm = Rtm::bind(config, net, bus, env, launcher, unobserved()).await?;
+                *lock(&handle) = Some(rtm.handle());
+                rtm.run(CancellationToken::new()).await;
+                Ok(())
+            }
+        });
+    }
+
+    fn add_lobby(&self, sim: &mut Sim<'static>) {
+        let mut config = LobbyConfig::new(any(PORT), format!("http://{}:{PORT}", gm_host(0)));
+        config.rtm_url = Some(format!("http://{RTM}:{PORT}"));
+        config.follow = self.follow();
+        config.server = undated();
+        config.call_timeout = self.pace.call * 2;
+        config.flow = FlowTiming {
+            backoff: self.follow().backoff,
+            resume: self.follow().backoff,
+            job_result_timeout: self.pace.call * 4,
+            register_tries: 3,
+        };
+        let (net, bus, env) = (self.net(LOBBY), self.bus(LOBBY), self.env(2));
+        sim.host(LOBBY, move || {
+            let (config, net, env) = (config.clone(), Arc::clone(&net), env.clone());
+            let bus = bus.clone();
+            async move {
+                let bus = bus.ok_or("no bus")?;
+                let lobby = Lobby::bind(config, net, bus, env, unobserved()).await?;
+                lobby.run(CancellationToken::new()).await;
+                Ok(())
+            }
+        });
+    }
+
+    fn add_notification(&self, sim: &mut Sim<'static>) {
+        let (bus, env, follow) = (self.bus(NOTIFICATION), self.env(3), self.follow());
+        sim.host(NOTIFICATION, move || {
+            let (bus, env) = (bus.clone(), env.clone());
+            async move {
+                let bus = bus.ok_or("no bus")?;
+                let service = Notification::open(None, env, unobserved()).await?;
+                service.run(bus, follow, CancellationToken::new()).await;
+                Ok(())
+            }
+        });
+    }
+
+    fn settings(&self, gm: usize) -> Option<Settings> {
+        let mut settings = Settings::development(
+            any(PORT),
+            format!("http://{LOBBY}:{PORT}"),
+            format!("http://{RTM}:{PORT}"),
+            vec!["0.0.0.0/0".parse().ok()?],
+        );
+        settings.instance = gm_host(gm).parse().ok()?;
+        // The header would tell the real date.
+        settings.http.server.auto_date_header = false;
+        settings.keep_published = KEEP_PUBLISHED;
+        settings.schedule_resolution = Resolution::Seconds;
+        let Pace { connect, call, answer, .. } = self.pace;
+        // Where an answer takes its time, a term must outlast more than one of them.
+        settings.term_ttl = settings.term_ttl.max(answer * 5 / 2);
+        settings.connect_timeout = connect;
+        settings.engine_limits.admin = call;
+        settings.engine_limits.player = call;
+        settings.engine_limits.turn = call * 2;
+        settings.lobby_timeout = call * 2;
+        settings.rtm_timeout = call * 4;
+        let lease = |call: Duration| {
+            TimeDelta::from_std(call).unwrap_or(TimeDelta::MAX) + TimeDelta::seconds(5)
+        };
+        settings.policy.probe_lease = lease(call);
+        settings.policy.turn_lease = lease(call * 2);
+        settings.policy.rtm_lease = lease(call * 4);
+        Some(settings)
+    }
+
+    fn add_gm(&self, sim: &mut Sim<'static>, gm: usize, books: &Books, desk: &Arc<Desk>) {
+        let host = gm_host(gm);
+        let instance = Instance {
+            gm,
+            net: Arc::new(SimNet::of_gm(&host, Arc::clone(&self.board), gm)),
+            settings: self.settings(gm),
+            limits: self.redis_limits(),
+            timeouts: StoreTimeouts { connect: self.pace.connect, answer: self.pace.answer },
+            // A restart must not draw the same identifiers again.
+            entropy: Arc::new(SimEntropy::new(self.seed ^ ((gm as u64 + 16) << 56))),
+            sabotage: self.sabotage,
+            clock: Arc::new(SimClock::skewed(self.board.skew(gm))),
+            books: books.clone(),
+            desk: Arc::clone(desk),
+            board: Arc::clone(&self.board),
+            oracle: Arc::clone(&self.oracle),
+        };
+        sim.host(host, move || {
+            let instance = instance.clone();
+            async move { instance.run().await }
+        });
+    }
+}
+
+/// A database whose commits are told to the oracle.
+fn watched(seed: u64, clock: Arc<dyn Clock>, oracle: &Arc<Oracle>) -> Database {
+    let (database, oracle) = (Database::new(seed, clock), Arc::clone(oracle));
+    database.observe(move |asked, answer| match &asked.what {
+        Member::Record(commit) => oracle.answered_commit(commit, answer == Answer::Applied),
+        Member::Log(_) => {}
+    });
+    database
+}
+
+fn undated() -> ServerLimits {
+    ServerLimits { auto_date_header: false, ..ServerLimits::default() }
+}
+
+type StoreAndFeed = (Arc<dyn Store>, Arc<dyn Feed>);
+
+/// One Game Master, and what starts it again.
+#[derive(Clone)]
+struct Instance {
+    gm: usize,
+    net: Arc<SimNet>,
+    settings: Option<Settings>,
+    limits: RedisLimits,
+    timeouts: StoreTimeouts,
+    entropy: Arc<SimEntropy>,
+    sabotage: Option<Sabotage>,
+    clock: Arc<SimClock>,
+    books: Books,
+    desk: Arc<Desk>,
+    board: Arc<Board>,
+    oracle: Arc<Oracle>,
+}
+
+impl Instance {
+    async fn run(self) -> turmoil::Result {
+        let name = gm_host(self.gm);
+        let (settings, seams) = (self.settings.clone().ok_or("no settings")?, self.seams()?);
+        match app::bind(settings, seams, self.board.starts(self.gm)).await {
+            Ok(bound) => {
+                self.oracle.chronicle.note(None, &format!("{name} serves"));
+                match bound.run().await {
+                    Ok(()) => self.oracle.chronicle.note(None, &format!("{name} has ended")),
+                    Err(error) => {
+                        self.oracle.violated("no_panic", None, &format!("{name}: {error}"));
+                    }
+                }
+            }
+            Err(error) => {
+                let why = format!("{name} cannot start: {error}");
+                self.oracle.chronicle.note(None, &why);
+            }
+        }
+        self.board.end(self.gm).await;
+        Ok(())
+    }
+
+    /// The store, and what its instances tell each other.
+    fn store(&self) -> Result<StoreAndFeed, OpenError> {
+        let net: Arc<dyn Net> = self.net.clone();
+        if let Books::Embedded(store) = &self.books {
+            let (desk, timeouts) = (Arc::clone(&self.desk), self.timeouts);
+            let remote = RemoteStore::new(net, desk, timeouts);
+            return Ok((Arc::new(remote), Arc::new(store.feed())));
+        }
+        let url = format!("postgresql://gm:hush@{STORE}:{STORE_PORT}/gm");
+        let StoreTimeouts { connect, answer } = self.timeouts;
+        let settings = PostgresSettings {
+            connect_timeout: connect,
+            wait_timeout: connect,
+            statement_timeout: answer,
+            lock_timeout: answer / 2,
+            ..PostgresSettings::new(url.as_str().into())
+        };
+        let entropy: Arc<dyn Entropy> = self.entropy.clone();
+        let feed = PostgresFeed::open(&settings, Arc::clone(&net), &*entropy)?;
+        Ok((Arc::new(Postgres::open(settings, net, entropy)?), Arc::new(feed)))
+    }
+
+    fn seams(&self) -> Result<Seams, Box<dyn std::error::Error>> {
+        let url = format!("redis://{REDIS}:{REDIS_PORT}").parse()?;
+        let settings = RedisSettings { url, limits: self.limits, key_prefix: String::new() };
+        let streams = TouchedStreams {
+            inner: RedisStreams::new(self.net.clone(), settings),
+            board: Arc::clone(&self.board),
+            gm: self.gm,
+            sabotage: self.sabotage,
+            appends: AtomicU64::new(0),
+        };
+        let (store, feed) = self.store()?;
+        let board = Arc::clone(&self.board);
+        let store = TouchedStore::new(store, board, self.gm, self.sabotage);
+        Ok(Seams {
+            net: self.net.clone(),
+            store: Arc::new(store),
+            streams: Arc::new(streams),
+            feed,
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+        })
+    }
+}
+
+/// The production streams, whose calls are points of contact.
+struct TouchedStreams {
+    inner: RedisStreams,
+    board: Arc<Board>,
+    gm: usize,
+    sabotage: Option<Sabotage>,
+    appends: AtomicU64,
+}
+
+impl TouchedStreams {
+    async fn touched<T>(&self, point: &str, call: impl Future<Output = T> + Send) -> T {
+        self.board.touch(self.gm, point, Moment::Before).await;
+        let answer = call.await;
+        self.board.touch(self.gm, point, Moment::After).await;
+        answer
+    }
+}
+
+#[async_trait]
+impl Streams for TouchedStreams {
+    async fn append(
+        &self,
+        stream: &str,
+        at: AppendAt,
+        payload: &[u8],
+    ) -> Result<Appended, StreamError> {
+        self.touched("streams.append", self.inner.append(stream, at, payload)).await
+    }
+
+    async fn append_all(
+        &self,
+        stream: &str,
+        onto: StreamId,
+        entries: &[NewEntry<'_>],
+    ) -> AppendedAll {
+        // What is missing in the stream for Lobby the relay notices, and mends.
+        let is_meant = self.sabotage != Some(Sabotage::SwallowAppends)
+            || stream == Channel::NotificationIntents.as_str();
+        let is_its_turn =
+            is_meant && self.appends.fetch_add(1, Ordering::Relaxed) % SABOTAGED == SABOTAGED - 1;
+        match self.sabotage.filter(|_| is_its_turn) {
+            Some(Sabotage::SwallowAppends) => {
+                let id = |entry: &NewEntry<'_>| match entry.at {
+                    AppendAt::Exactly(id) => id,
+                    AppendAt::Next => StreamId::ZERO,
+                };
+                return AppendedAll { added: entries.iter().map(id).collect(), stopped: None };
+            }
+            Some(Sabotage::RepeatAppends) => {
+                for entry in entries.iter().take(1) {
+                    let _ = self.inner.append(stream, AppendAt::Next, entry.payload).await;
+                }
+            }
+            Some(Sabotage::SwallowCommits | Sabotage::ForgetKeys | Sabotage::Unguarded) | None => {}
+        }
+        self.touched("streams.append_all", self.inner.append_all(stream, onto, entries)).await
+    }
+
+    async fn read(
+        &self,
+        stream: &str,
+        after: StreamId,
+        max: usize,
+        wait: Duration,
+    ) -> Result<Vec<Entry>, StreamError> {
+        self.touched("streams.read", self.inner.read(stream, after, max, wait)).await
+    }
+
+    async fn entry(&self, stream: &str, id: StreamId) -> Result<Option<Entry>, StreamError> {
+        self.touched("streams.entry", self.inner.entry(stream, id)).await
+    }
+
+    async fn newest(&self, stream: &str) -> Result<StreamId, StreamError> {
+        self.touched("streams.newest", self.inner.newest(stream)).await
+    }
+
+    async fn trim(&self, stream: &str, below: StreamId) -> Result<(), StreamError> {
+        self.touched("streams.trim", self.inner.trim(stream, below)).await
+    }
+
+    async fn offset(&self, consumer: &str) -> Result<Option<String>, StreamError> {
+        self.touched("streams.offset", self.inner.offset(consumer)).await
+    }
+
+    async fn save_offset(&self, consumer: &str, offset: StreamId) -> Result<(), StreamError> {
+        self.touched("streams.save_offset", self.inner.save_offset(consumer, offset)).await
+    }
+}
