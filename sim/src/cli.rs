@@ -8,6 +8,7 @@ mod fuzz;
 mod kept;
 mod shrink;
 mod tell;
+mod total;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -55,6 +56,9 @@ enum Command {
         /// Write the plan down instead of living it.
         #[arg(long, value_name = "FILE")]
         plan: Option<PathBuf>,
+        /// Refuse where this is another build, in which the seed may be another life.
+        #[arg(long)]
+        build: Option<String>,
     },
     /// Live many seeds, until one fails.
     Fuzz(fuzz::FuzzArgs),
@@ -62,6 +66,9 @@ enum Command {
     Replay {
         /// The file.
         file: PathBuf,
+        /// Even if another build wrote it down.
+        #[arg(long)]
+        any_build: bool,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -96,6 +103,9 @@ enum Command {
         seeds: std::ops::Range<u64>,
         #[command(flatten)]
         how: How,
+        /// Write the tables down as a page of the documentation.
+        #[arg(long, value_name = "FILE")]
+        markdown: Option<PathBuf>,
         /// So many at a time.
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
         jobs: u8,
@@ -104,12 +114,12 @@ enum Command {
 
 #[derive(clap::Args, Clone, Debug)]
 struct How {
-    /// How time passes.
-    #[arg(long, value_enum, default_value_t = Pace::Race)]
-    profile: Pace,
-    /// Instances of Game Master.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3))]
-    gms: u8,
+    /// How time passes; without it the seed draws one.
+    #[arg(long, value_enum)]
+    profile: Option<Pace>,
+    /// Instances of Game Master; without it the seed draws how many.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=3))]
+    gms: Option<u8>,
     /// What the records are kept in; without it the seed draws one.
     #[arg(long, value_enum)]
     store: Option<Kind>,
@@ -146,25 +156,40 @@ impl From<Kind> for StoreKind {
     }
 }
 
+impl From<Pace> for Profile {
+    fn from(pace: Pace) -> Self {
+        match pace {
+            Pace::Race => Self::Race,
+            Pace::Calendar => Self::Calendar,
+        }
+    }
+}
+
 impl How {
     fn plan(&self, seed: u64) -> Plan {
-        let profile = match self.profile {
-            Pace::Race => Profile::Race,
-            Pace::Calendar => Profile::Calendar,
+        let wishes = Wishes {
+            profile: self.profile.map(Profile::from),
+            gms: self.gms.map(usize::from),
+            store: self.store.map(StoreKind::from),
+            calm: self.calm,
         };
-        let store = self.store.map(StoreKind::from);
-        let wishes = Wishes { gms: Some(usize::from(self.gms)), store, calm: self.calm };
-        draw::plan(seed, profile, wishes)
+        draw::plan(seed, wishes)
+    }
+
+    /// The command that lives a seed again.
+    fn again(&self, seed: u64, lives: &Lives) -> io::Result<String> {
+        let (options, build) = (self.options(), lives.build()?);
+        Ok(format!("gm-sim run --seed {seed}{options} --build {build}"))
     }
 
     /// The options that a replay must repeat.
     fn options(&self) -> String {
         let mut options = String::new();
-        if self.profile == Pace::Calendar {
-            options.push_str(" --profile calendar");
+        if let Some(profile) = self.profile {
+            options.push_str(&format!(" --profile {}", Profile::from(profile).as_str()));
         }
-        if self.gms != 1 {
-            options.push_str(&format!(" --gms {}", self.gms));
+        if let Some(gms) = self.gms {
+            options.push_str(&format!(" --gms {gms}"));
         }
         if let Some(store) = self.store {
             options.push_str(&format!(" --store {}", StoreKind::from(store).as_str()));
@@ -200,21 +225,27 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 pub(crate) fn main() -> ExitCode {
     let done = Lives::new().and_then(|lives| match Args::parse().command {
-        Command::Run { seed, how, trace, html, twice, plan } => {
+        Command::Run { seed, how, trace, html, twice, plan, build } => {
             let lived = how.plan(seed);
+            if let Some(build) = build {
+                lives.is_of_build(&build)?;
+            }
             if let Some(path) = plan {
-                kept::write(&path, &Kept::of(lived))?;
+                kept::write(&path, &Kept::of(lived, &lives)?)?;
                 return Ok(ExitCode::SUCCESS);
             }
-            let command = format!("gm-sim run --seed {seed}{}", how.options());
+            let command = how.again(seed, &lives)?;
             if twice {
                 return run_twice(&lives, &lived);
             }
             one(&lives, &lived, &command, (how.json, trace), html.as_deref())
         }
         Command::Fuzz(args) => fuzz::fuzz(&lives, &args),
-        Command::Replay { file, json, trace, html } => {
+        Command::Replay { file, any_build, json, trace, html } => {
             let kept = kept::read(&file)?;
+            if let Some(build) = kept.build.as_deref().filter(|_| !any_build) {
+                lives.is_of_build(build)?;
+            }
             let command = format!("gm-sim replay {}", shown(&file));
             one(&lives, &kept.plan, &command, (json, trace), html.as_deref())
         }
@@ -225,7 +256,9 @@ pub(crate) fn main() -> ExitCode {
             };
             shrink::shrink(&lives, plan, &out, most)
         }
-        Command::Coverage { seeds, how, jobs } => coverage::coverage(&lives, seeds, &how, jobs),
+        Command::Coverage { seeds, how, markdown, jobs } => {
+            coverage::coverage(&lives, seeds, &how, jobs, markdown.as_deref())
+        }
     });
     done.unwrap_or_else(|error| {
         eprintln!("gm-sim: {error}");

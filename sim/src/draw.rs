@@ -41,10 +41,17 @@ const COMMON_POINTS_PERCENT: u64 = 60;
 const COMMON_POINTS: [&str; 4] =
     ["store.commit", "streams.append_all", "store.outbox_published", "net.connect"];
 
+/// The most instances of a life.
+const MAX_GMS: usize = 3;
+/// How many lives of a hundred pass on the calendar, where nobody wishes for either profile.
+const CALENDAR_PERCENT: u64 = 12;
+
 /// What of a plan is chosen by whoever asks for it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wishes {
-    /// So many instances; otherwise one.
+    /// Time passes so; otherwise as drawn, mostly in fine ticks.
+    pub profile: Option<Profile>,
+    /// So many instances; otherwise as drawn.
     pub gms: Option<usize>,
     /// This store; otherwise one of them.
     pub store: Option<StoreKind>,
@@ -53,8 +60,13 @@ pub struct Wishes {
 }
 
 /// The plan of a seed.
-pub fn plan(seed: u64, profile: Profile, wishes: Wishes) -> Plan {
+pub fn plan(seed: u64, wishes: Wishes) -> Plan {
     let mut rng = Rng::new(seed ^ 0x5eed_0000);
+    // Drawn whether they are wished for or not, so that the rest of the plan is the same.
+    let drawn = if rng.percent(CALENDAR_PERCENT) { Profile::Calendar } else { Profile::Race };
+    let profile = wishes.profile.unwrap_or(drawn);
+    let drawn = 1 + rng.below_usize(MAX_GMS);
+    let gms = wishes.gms.unwrap_or(drawn).clamp(1, MAX_GMS);
     let safety_ms = match profile {
         Profile::Race => 10_000 + rng.below(35_000),
         Profile::Calendar => (6 + rng.below(42)) * 3_600_000,
@@ -63,11 +75,9 @@ pub fn plan(seed: u64, profile: Profile, wishes: Wishes) -> Plan {
         Profile::Race => 120_000,
         Profile::Calendar => 3 * 3_600_000,
     };
-    let gms = wishes.gms.unwrap_or(1).clamp(1, 3);
     let count = 1 + rng.below_usize(12);
     let games: Vec<GamePlan> =
         (0..count).map(|number| game(&mut rng, number, profile, safety_ms)).collect();
-    // Drawn whether it is wished for or not, so that the rest of the plan is the same.
     let drawn = if rng.percent(50) { StoreKind::Postgres } else { StoreKind::Embedded };
     let store = wishes.store.unwrap_or(drawn);
     let mut draw = Draw { rng, store, profile, gms, games: games.len(), safety_ms };
@@ -374,7 +384,7 @@ mod tests {
 
     #[test]
     fn a_seed_gives_the_same_plan_again_and_it_survives_its_text() {
-        let plan_of = |seed| plan(seed, Profile::Race, Wishes::default());
+        let plan_of = |seed| plan(seed, Wishes::default());
         assert_eq!(plan_of(7), plan_of(7));
         assert_ne!(plan_of(7), plan_of(8));
         let text = serde_json::to_string(&plan_of(7)).expect("a text");
@@ -385,7 +395,7 @@ mod tests {
     fn every_trouble_is_drawn_in_the_course_of_time() {
         let mut names = BTreeSet::new();
         for seed in 0..200 {
-            let plan = plan(seed, Profile::Race, Wishes::default());
+            let plan = plan(seed, Wishes::default());
             names.extend(plan.faults.iter().map(|fault| fault.what.name()));
         }
         let missing: Vec<_> = Trouble::NAMES.iter().filter(|name| !names.contains(*name)).collect();

@@ -100,10 +100,12 @@ fn kept_plans_give_what_is_known_of_them() {
 /// Each part that does not what it says is found out, under the promise that it breaks.
 #[test]
 fn whoever_looks_on_notices() {
+    // It acts seconds after the engine was asked again, so that the turn that was asked for twice is
+    // generated twice.
     let slow = json!([{
         "at_ms": 6_000,
         "for_ms": 4_000,
-        "what": { "kind": "engine", "game": 0, "bad": { "how": "slow_before", "ms": 11_000 } },
+        "what": { "kind": "engine", "game": 0, "bad": { "how": "slow_before", "ms": 13_500 } },
     }]);
     // Enough that the commit that ends one of them is among those swallowed.
     let forces: Vec<Value> = (0..20)
@@ -118,6 +120,7 @@ fn whoever_looks_on_notices() {
         })
         .collect();
     for (sabotage, faults, promise) in [
+        ("swallow_appends", json!([]), "messages_follow_commits"),
         ("repeat_appends", json!([]), "messages_follow_commits"),
         ("swallow_commits", json!([]), "only_what_is_durable_is_acknowledged"),
         ("forget_keys", json!([]), "a_repeat_gets_the_first_answer"),

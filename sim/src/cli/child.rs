@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
 use sim::plan::Plan;
 use sim::run::Report;
 
@@ -23,6 +24,29 @@ impl Lives {
     pub(super) fn new() -> io::Result<Self> {
         let program = std::env::current_exe()?.with_file_name("gm-sim-life");
         Ok(Self { program })
+    }
+
+    /// Which build lives the lives: the same plan gives the same life in the same build alone.
+    pub(super) fn build(&self) -> io::Result<String> {
+        let program = std::fs::read(&self.program).map_err(|error| self.told(&error))?;
+        let digest = Sha256::digest(program);
+        Ok(digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Refuses what was written down by another build.
+    pub(super) fn is_of_build(&self, build: &str) -> io::Result<()> {
+        let own = self.build()?;
+        if own == build {
+            return Ok(());
+        }
+        Err(io::Error::other(format!(
+            "it is of build {build}, and in this one, {own}, its life may be another: \
+             replay takes --any-build, run no --build at all"
+        )))
+    }
+
+    fn told(&self, error: &io::Error) -> io::Error {
+        io::Error::other(format!("{}: {error}", self.program.display()))
     }
 
     /// One life.
@@ -51,10 +75,8 @@ impl Lives {
         if is_traced {
             command.arg("--trace");
         }
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(|error| {
-                io::Error::other(format!("{}: {error}", self.program.display()))
-            })?;
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = child.map_err(|error| self.told(&error))?;
         let text = serde_json::to_vec(plan)?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let (written, read) = thread::scope(|scope| {

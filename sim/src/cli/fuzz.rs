@@ -12,10 +12,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sim::run::Report;
 
 use super::child::Lives;
+use super::total::Total;
 use super::{How, duration, page_of_failure, seeds, tell};
 
 /// How often there is a line where nobody could see a bar.
-const LIVES_A_LINE: u64 = 10;
+const LIVES_A_LINE: u64 = 25;
 
 /// Of `gm-sim fuzz`.
 #[derive(clap::Args)]
@@ -32,70 +33,93 @@ pub(super) struct FuzzArgs {
     /// Go on after a failure.
     #[arg(long)]
     keep_going: bool,
+    /// Live every so-manieth seed twice, and compare the traces.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    twice_every: Option<u64>,
+    /// Fail where a kind of fault struck fewer times than this.
+    #[arg(long, value_name = "TIMES", default_value_t = 0)]
+    least: u64,
     #[command(flatten)]
     how: How,
 }
 
-/// A number of lives, one after the other in each of some threads; what each report says is seen in
-/// the order in which they end. Answers how many there were.
-pub(super) fn all(
-    lives: &Lives,
-    seeds: Range<u64>,
-    how: &How,
-    jobs: u8,
-    goes_on: &(dyn Fn() -> bool + Sync),
-    seen: &mut (dyn FnMut(u64, io::Result<Report>) + Send),
-) -> u64 {
-    let (next, count) = (AtomicU64::new(seeds.start), AtomicU64::new(0));
-    let seen = Mutex::new(seen);
-    thread::scope(|scope| {
-        for _ in 0..jobs {
-            scope.spawn(|| {
-                while goes_on() {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
-                        break;
+/// What is lived, and how.
+pub(super) struct Lived<'a> {
+    pub(super) lives: &'a Lives,
+    pub(super) seeds: Range<u64>,
+    pub(super) how: &'a How,
+    pub(super) jobs: u8,
+    pub(super) twice_every: Option<u64>,
+}
+
+impl Lived<'_> {
+    /// One life after the other in each of some threads, as long as it `goes_on`; what each report
+    /// says is seen in the order in which they end, with how long the life took.
+    pub(super) fn all(
+        &self,
+        goes_on: &(dyn Fn() -> bool + Sync),
+        seen: &mut (dyn FnMut(u64, io::Result<Report>, Duration) + Send),
+    ) {
+        let next = AtomicU64::new(self.seeds.start);
+        let seen = Mutex::new(seen);
+        thread::scope(|scope| {
+            for _ in 0..self.jobs {
+                scope.spawn(|| {
+                    while goes_on() {
+                        let seed = next.fetch_add(1, Ordering::Relaxed);
+                        if seed >= self.seeds.end {
+                            break;
+                        }
+                        let began = now();
+                        let report = self.live(seed);
+                        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                        (**seen)(seed, report, began.elapsed());
                     }
-                    let report = lives.live(&how.plan(seed), false);
-                    count.fetch_add(1, Ordering::Relaxed);
-                    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                    (**seen)(seed, report);
-                }
-            });
+                });
+            }
+        });
+    }
+
+    fn live(&self, seed: u64) -> io::Result<Report> {
+        let plan = self.how.plan(seed);
+        let report = self.lives.live(&plan, false)?;
+        if self.twice_every.is_some_and(|every| seed.is_multiple_of(every)) {
+            let again = self.lives.live(&plan, false)?;
+            if again.hash != report.hash {
+                let (first, second) = (&report.hash, &again.hash);
+                let why = format!("seed {seed} gave the traces {first} and {second}");
+                return Err(io::Error::other(why));
+            }
         }
-    });
-    count.into_inner()
+        Ok(report)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long people wait")]
+pub(super) fn now() -> Instant {
+    Instant::now()
 }
 
 pub(super) fn fuzz(lives: &Lives, args: &FuzzArgs) -> io::Result<ExitCode> {
-    let FuzzArgs { seeds, for_, jobs, keep_going, how } = args;
+    let FuzzArgs { seeds, for_, jobs, keep_going, twice_every, least, how } = args;
     let first = seeds.as_ref().map_or(0, |seeds| seeds.start);
     let end = seeds.as_ref().map_or(if for_.is_some() { u64::MAX } else { 100 }, |s| s.end);
-    #[expect(clippy::disallowed_methods, reason = "how long people want to wait")]
-    let now = Instant::now;
     let deadline = for_.map(|for_| now() + for_);
-    let bar =
-        if end == u64::MAX { ProgressBar::new_spinner() } else { ProgressBar::new(end - first) };
-    let style = ProgressStyle::with_template("{elapsed_precise} {wide_bar} {pos} lives, {msg}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let bar = bar(first..end);
     let stop = AtomicBool::new(false);
     let goes_on =
         || !stop.load(Ordering::Relaxed) && deadline.is_none_or(|deadline| now() < deadline);
-    let (mut failed, mut simulated_ms, mut events) = (Vec::new(), 0_u64, 0_u64);
-    let mut trouble = None;
-    let count = all(lives, first..end, how, *jobs, &goes_on, &mut |seed, report| {
-        bar.inc(1);
-        if bar.is_hidden() && bar.position().is_multiple_of(LIVES_A_LINE) {
-            eprintln!("{} lives, up to seed {seed}", bar.position());
-        }
+    let (mut failed, mut total, mut trouble) = (Vec::new(), Total::default(), None);
+    let (seeds, twice_every) = (first..end, *twice_every);
+    let lived = Lived { lives, seeds, how, jobs: *jobs, twice_every };
+    lived.all(&goes_on, &mut |seed, report, took| {
         match report {
             Ok(report) => {
-                simulated_ms += report.simulated_ms;
-                events += report.lines;
+                total.add(&report, took);
                 if !report.broken.is_empty() {
-                    let command = format!("gm-sim run --seed {seed}{}", how.options());
+                    let again = how.again(seed, lives).unwrap_or_else(|error| error.to_string());
                     if !how.json {
-                        bar.suspend(|| println!("{}", tell::report(&report, &command)));
+                        bar.suspend(|| println!("{}", tell::report(&report, &again)));
                     }
                     failed.push((seed, report));
                 }
@@ -105,8 +129,7 @@ pub(super) fn fuzz(lives: &Lives, args: &FuzzArgs) -> io::Result<ExitCode> {
                 stop.store(true, Ordering::Relaxed);
             }
         }
-        let hours = simulated_ms / 3_600_000;
-        bar.set_message(format!("{hours} h simulated, {} failed", failed.len()));
+        tick(&bar, seed, &total);
         if !failed.is_empty() && !keep_going {
             stop.store(true, Ordering::Relaxed);
         }
@@ -120,23 +143,46 @@ pub(super) fn fuzz(lives: &Lives, args: &FuzzArgs) -> io::Result<ExitCode> {
     if let Some((seed, report)) = failed.first() {
         page_of_failure(lives, &how.plan(*seed), report)?;
     }
+    let rare = total.rarer_than(*least);
     if how.json {
-        let broken: Vec<&Report> = failed.iter().map(|(_, report)| report).collect();
-        let summary = serde_json::json!({
-            "lives": count,
-            "simulated_ms": simulated_ms,
-            "events": events,
-            "failed": broken,
-        });
+        let mut summary = total.to_json();
+        summary["failed"] =
+            serde_json::to_value(failed.iter().map(|(_, r)| r).collect::<Vec<_>>())?;
+        summary["struck_too_rarely"] = serde_json::to_value(&rare)?;
         println!("{}", serde_json::to_string_pretty(&summary)?);
     } else {
-        let seconds = simulated_ms / 1000;
-        let failures = failed.len();
-        println!("{count} lives, {seconds} s simulated, {events} events, {failures} failed");
+        print!("{}", tell::total(&total));
         for (seed, report) in &failed {
             let promise = report.broken.first().map_or("?", |broken| broken.promise.as_str());
             println!("  seed {seed}: {promise}");
         }
+        for name in &rare {
+            println!("struck too rarely: {name}, {} times of {least}", total.times(name));
+        }
     }
-    Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    let holds = failed.is_empty() && rare.is_empty();
+    Ok(if holds { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn bar(seeds: Range<u64>) -> ProgressBar {
+    let bar = if seeds.end == u64::MAX {
+        ProgressBar::new_spinner()
+    } else {
+        ProgressBar::new(seeds.end - seeds.start)
+    };
+    let style = ProgressStyle::with_template("{elapsed_precise} {wide_bar} {pos} lives, {msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+/// One life more: in the bar, or now and then in a line where nobody could see one.
+fn tick(bar: &ProgressBar, seed: u64, total: &Total) {
+    bar.inc(1);
+    let (hours, strikes) = (total.simulated_ms() / 3_600_000, total.strikes());
+    let failed = total.broken.len();
+    bar.set_message(format!("{hours} h simulated, {strikes} faults, {failed} failed"));
+    if bar.is_hidden() && bar.position().is_multiple_of(LIVES_A_LINE) {
+        let lives = bar.position();
+        eprintln!("{lives} lives, up to seed {seed}: {strikes} faults, {failed} failed");
+    }
 }

@@ -6,6 +6,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sim::plan::Plan;
 
+use super::child::Lives;
+
 /// A plan that is kept, and what is known of it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -16,13 +18,17 @@ pub(super) struct Kept {
     /// The promise that it breaks; none: everything holds.
     #[serde(default)]
     pub(super) breaks: Option<String>,
+    /// The build that wrote it down; none: it is meant for every build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) build: Option<String>,
     /// The plan.
     pub(super) plan: Plan,
 }
 
 impl Kept {
-    pub(super) fn of(plan: Plan) -> Self {
-        Self { note: String::new(), breaks: None, plan }
+    /// A plan of this build, of which nothing else is known.
+    pub(super) fn of(plan: Plan, lives: &Lives) -> io::Result<Self> {
+        Ok(Self { note: String::new(), breaks: None, build: Some(lives.build()?), plan })
     }
 }
 

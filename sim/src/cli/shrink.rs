@@ -44,7 +44,7 @@ pub(super) fn shrink(lives: &Lives, plan: Plan, out: &Path, most: u32) -> io::Re
     }
     let Shrinking { promise, plan, report, .. } = shrinking;
     let (faults, actions, games) = (plan.faults.len(), plan.actions.len(), plan.games.len());
-    let kept = Kept { note: String::new(), breaks: Some(promise), plan };
+    let kept = Kept { breaks: Some(promise), ..Kept::of(plan, lives)? };
     kept::write(out, &kept)?;
     print!("{}", tell::report(&report, &format!("gm-sim replay {}", shown(out))));
     println!("left: {faults} faults, {actions} actions, {games} games");

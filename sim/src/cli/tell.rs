@@ -3,7 +3,10 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use sim::plan::Trouble;
 use sim::run::Report;
+
+use super::total::Total;
 
 pub(super) fn exit_code(report: &Report) -> ExitCode {
     if report.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
@@ -41,5 +44,33 @@ pub(super) fn report(report: &Report, command: &str) -> String {
         let _ = writeln!(text, "  {line}");
     }
     let _ = writeln!(text, "\nagain: {command}");
+    text
+}
+
+/// What many lives came to.
+pub(super) fn total(total: &Total) -> String {
+    let mut text = String::new();
+    let faults: Vec<String> = Trouble::NAMES
+        .iter()
+        .map(|name| (name, total.times(name)))
+        .filter(|(_, times)| *times > 0)
+        .map(|(name, times)| format!("{name} ×{times}"))
+        .collect();
+    let _ = writeln!(text, "{} faults: {}", total.strikes(), faults.join(", "));
+    let checked: Vec<String> =
+        total.checked.iter().map(|(what, times)| format!("{times} {what}")).collect();
+    let _ = writeln!(text, "checked: {}", checked.join(", "));
+    for (profile, span) in &total.spans {
+        #[expect(clippy::cast_precision_loss, reason = "shown to one digit")]
+        let hours = span.simulated_ms as f64 / 3_600_000.0;
+        let (lives, seconds, ratio) = (span.lives, span.took.as_secs_f64(), span.ratio());
+        let _ = writeln!(
+            text,
+            "{profile}: {lives} lives, {hours:.1} h simulated in {seconds:.0} s of lives one by one, \
+             {ratio:.0} times as fast as real time"
+        );
+    }
+    let (lives, events, failed) = (total.lives(), total.events, total.broken.len());
+    let _ = writeln!(text, "{lives} lives, {events} events, {failed} failed");
     text
 }
