@@ -6,10 +6,14 @@ BENCH_ARGS ?=
 SOAK_ARGS ?=
 TWO_ARGS ?=
 SIM_ARGS ?= --for 10m --jobs 2
+NIGHT_ARGS ?= --for 45m
+MUTANT_ARGS ?= --jobs 2
 
+SIM_BUILD = $(CARGO) build --release --quiet --package sim --bins --locked
+GM_SIM = $${CARGO_TARGET_DIR:-target}/release/gm-sim
 MODEL = $(CARGO) run --release --quiet --package model --bin gm-model --
 
-.PHONY: model model-large explore sim help run test lint bench soak two build clean
+.PHONY: model model-large explore sim sim-night mutants help run test lint bench soak two build clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,8 +40,17 @@ explore: ## Open a world of the model in a browser (EXPLORE_ARGS="--config race 
 	$(MODEL) explore $(EXPLORE_ARGS)
 
 sim: ## Live whole clusters with faults, until one breaks a promise (SIM_ARGS="--seeds 0..50 --gms 3")
-	$(CARGO) build --release --quiet --package sim --bins --locked
-	$${CARGO_TARGET_DIR:-target}/release/gm-sim fuzz $(SIM_ARGS)
+	$(SIM_BUILD)
+	$(GM_SIM) fuzz $(SIM_ARGS)
+
+mutants: ## Plant bugs in a copy of the service, and see that the simulation finds each (MUTANT_ARGS="--only NAME")
+	$(SIM_BUILD)
+	$(GM_SIM) mutants $(MUTANT_ARGS)
+
+sim-night: ## An hour: lives of every kind, each fault a hundred times; then the planted bugs (NIGHT_ARGS="--for 5m")
+	$(SIM_BUILD)
+	$(GM_SIM) fuzz --jobs 2 --keep-going --twice-every 20 --least 100 $(NIGHT_ARGS)
+	$(GM_SIM) mutants $(MUTANT_ARGS)
 
 bench: ## Measure what the promises name: docs/benchmarks.md (BENCH_ARGS=--quick)
 	$(CARGO) bench --package integration --locked --no-fail-fast -- $(BENCH_ARGS)

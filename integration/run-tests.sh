@@ -9,15 +9,20 @@ cargo build --workspace --all-targets --locked
 if [ -n "${GAMEMASTER_TEST_POSTGRES_URL:-}${GAMEMASTER_TEST_REDIS_URL:-}" ]; then
   trap 'cargo run --quiet --package integration --locked --bin sweep-servers' EXIT
 fi
-if cargo nextest --version >/dev/null 2>&1; then
-  cargo nextest run --workspace --locked --no-fail-fast "$@"
-else
-  cargo test --workspace --locked --no-fail-fast "$@"
-fi
-# Alone on the machine, and only where everything is tested: lives of whole clusters.
+# Alone on the machine, and only where everything is tested: lives of whole clusters. That the same
+# plan gives the same life in another process comes first, since all else rests on it.
 if [ $# -eq 0 ]; then
   gm_sim="${CARGO_TARGET_DIR:-target}/debug/gm-sim"
-  "$gm_sim" run --seed 1 --gms 3 --twice
-  "$gm_sim" fuzz --seeds 0..100 --jobs 2
-  "$gm_sim" fuzz --seeds 0..10 --jobs 2 --profile calendar
+  "$gm_sim" run --seed 1 --profile race --gms 3 --store postgres --twice
+  "$gm_sim" run --seed 2 --profile race --gms 3 --store embedded --twice
+  "$gm_sim" run --seed 3 --profile calendar --gms 2 --twice
+  "$gm_sim" fuzz --seeds 0..100 --profile race --jobs "$(nproc)"
+  "$gm_sim" fuzz --seeds 0..10 --profile calendar --jobs "$(nproc)"
+fi
+if cargo nextest --version >/dev/null 2>&1; then
+  # Most tests wait for something rather than compute.
+  threads=$((2 * $(nproc)))
+  cargo nextest run --workspace --locked --no-fail-fast --test-threads "$threads" "$@"
+else
+  cargo test --workspace --locked --no-fail-fast "$@"
 fi

@@ -256,8 +256,8 @@ CREATE TABLE gamemaster.outbox (
     stream_seq   numeric(20) CHECK (stream_seq BETWEEN 0 AND 18446744073709551615),
     published_at timestamptz,
     CONSTRAINT a_stream_id_is_whole CHECK ((stream_ms IS NULL) = (stream_seq IS NULL)),
-    CONSTRAINT what_was_assigned_has_a_place CHECK (
-        place IS NOT NULL OR (stream_ms IS NULL AND published_at IS NULL))
+    CONSTRAINT what_was_assigned_has_a_place CHECK (place IS NOT NULL OR stream_ms IS NULL),
+    CONSTRAINT what_was_published_has_an_id CHECK (stream_ms IS NOT NULL OR published_at IS NULL)
 ) WITH (
     fillfactor = 80,
     autovacuum_vacuum_scale_factor = 0.0,
@@ -858,8 +858,9 @@ CREATE FUNCTION gamemaster.outbox_published(places bigint[], p_at timestamptz) R
 LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
 BEGIN
     PERFORM FROM gamemaster.outbox_channels ORDER BY channel FOR NO KEY UPDATE;
+    -- What was taken back meanwhile goes out once more.
     UPDATE gamemaster.outbox SET published_at = p_at
-     WHERE place = ANY (places) AND published_at IS NULL;
+     WHERE place = ANY (places) AND published_at IS NULL AND stream_ms IS NOT NULL;
 END $$;
 
 -- Takes the ids of what waits back. Takes the channel's row.

@@ -171,7 +171,8 @@ fn a_real_life_is_shown() {
     let page = Path::new(env!("CARGO_TARGET_TMPDIR")).join("life.html");
     assert!(Path::new(env!("CARGO_BIN_EXE_gm-sim-life")).exists());
     let lived = Command::new(env!("CARGO_BIN_EXE_gm-sim"))
-        .args(["run", "--seed", "3", "--gms", "2", "--store", "postgres", "--html"])
+        .args(["run", "--seed", "3", "--profile", "race", "--gms", "2", "--store", "postgres"])
+        .arg("--html")
         .arg(&page)
         .output()
         .expect("it runs");

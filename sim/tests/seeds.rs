@@ -35,7 +35,8 @@ impl Folder {
     fn changed(&self, seed: &str, change: impl FnOnce(&mut Value)) -> (Output, Value) {
         let file = self.0.path().join("plan.json");
         let path = file.to_str().expect("a name");
-        let written = gm_sim(&["run", "--seed", seed, "--calm", "--plan", path]);
+        let how = ["--profile", "race", "--gms", "1", "--calm"];
+        let written = gm_sim(&[&["run", "--seed", seed, "--plan", path], &how[..]].concat());
         assert!(written.status.success());
         let text = std::fs::read_to_string(&file).expect("a plan");
         let mut kept: Value = serde_json::from_str(&text).expect("JSON");
@@ -49,29 +50,15 @@ impl Folder {
 
 #[test]
 fn the_same_seed_gives_the_same_trace_in_another_process() {
-    let twice = gm_sim(&["run", "--seed", "3", "--twice"]);
+    let twice = gm_sim(&["run", "--seed", "3", "--profile", "race", "--twice"]);
     assert!(twice.status.success(), "{}", String::from_utf8_lossy(&twice.stdout));
     let hash = |seed: &str| {
-        let output = gm_sim(&["run", "--seed", seed, "--calm", "--json"]);
+        let how = ["--profile", "race", "--calm", "--json"];
+        let output = gm_sim(&[&["run", "--seed", seed], &how[..]].concat());
         assert_eq!(output.status.code(), Some(0));
         report(&output)["hash"].as_str().expect("a hash").to_owned()
     };
     assert_ne!(hash("3"), hash("4"));
-}
-
-/// Several instances race for the same: nothing of that may be drawn by lot.
-#[test]
-fn several_instances_and_days_on_the_calendar_are_the_same_again() {
-    for how in [
-        ["--gms", "3", "--store", "postgres", "--profile", "race"],
-        ["--gms", "3", "--store", "embedded", "--profile", "race"],
-        ["--gms", "2", "--store", "postgres", "--profile", "calendar"],
-    ] {
-        let mut args = vec!["run", "--seed", "5", "--twice"];
-        args.extend(how);
-        let twice = gm_sim(&args);
-        assert!(twice.status.success(), "{how:?}: {}", String::from_utf8_lossy(&twice.stdout));
-    }
 }
 
 #[test]
@@ -151,6 +138,26 @@ fn whoever_looks_on_notices() {
         assert_eq!(output.status.code(), Some(1));
         assert!(!report["story"].as_array().expect("a story").is_empty());
     }
+}
+
+#[test]
+fn a_plan_is_refused_in_another_build() {
+    let folder = Folder::new();
+    let file = folder.0.path().join("plan.json");
+    let path = file.to_str().expect("a name");
+    let how = ["--profile", "race", "--gms", "1", "--calm"];
+    assert!(gm_sim(&[&["run", "--seed", "4", "--plan", path], &how[..]].concat()).status.success());
+    assert_eq!(gm_sim(&["replay", path]).status.code(), Some(0));
+    let text = std::fs::read_to_string(&file).expect("a plan");
+    let mut kept: Value = serde_json::from_str(&text).expect("JSON");
+    kept["build"] = json!("000000000000");
+    std::fs::write(&file, kept.to_string()).expect("a changed plan");
+    let refused = gm_sim(&["replay", path]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("000000000000"));
+    assert_eq!(gm_sim(&["replay", path, "--any-build"]).status.code(), Some(0));
+    let refused = gm_sim(&["run", "--seed", "4", "--build", "000000000000"]);
+    assert_eq!(refused.status.code(), Some(2));
 }
 
 #[test]

@@ -440,7 +440,8 @@ impl Model {
 
     pub(super) fn publish(&mut self, seqs: &[u64], at: Timestamp) {
         for sent in &mut self.outbox {
-            if sent.shown && seqs.contains(&sent.row.seq) && sent.row.published_at.is_none() {
+            let waits = sent.row.published_at.is_none() && sent.row.stream_id.is_some();
+            if sent.shown && seqs.contains(&sent.row.seq) && waits {
                 sent.row.published_at = Some(at);
             }
         }

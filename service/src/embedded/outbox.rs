@@ -52,7 +52,7 @@ pub(super) fn published(tables: &Tables, seqs: &[u64], at: Timestamp) -> Planned
     let waiting = seqs
         .iter()
         .filter_map(|seq| tables.outbox.get(seq))
-        .filter(|row| row.published_at.is_none());
+        .filter(|row| row.published_at.is_none() && row.stream_id.is_some());
     let changes = waiting.map(|row| {
         let row = OutboxRow { published_at: Some(at), ..row.clone() };
         Change::Outbox(row.seq, Some(Box::new(row)))

@@ -550,7 +550,8 @@ pub trait Store: Send + Sync + 'static {
     async fn outbox_unassign(&self, term: Term, channel: Channel)
     -> Result<Option<()>, StoreError>;
 
-    /// Marks messages as published.
+    /// Marks messages as published, but for those whose ids were taken back meanwhile: they go out
+    /// once more.
     async fn outbox_published(&self, seqs: &[u64], at: Timestamp) -> Result<(), StoreError>;
 
     /// Messages marked as published under ids above `after`, in order: what a stream that lost its

@@ -69,7 +69,9 @@ pub(super) fn unassign(tx: &mut Transaction<'_>, channel: Channel) {
 pub(super) fn published(tx: &mut Transaction<'_>, places: &[u64], at: Timestamp) {
     for place in places {
         let found = tx.at_place(*place).map(|(id, row)| (id, row.clone()));
-        let Some((id, row)) = found.filter(|(_, row)| row.published_at.is_none()) else { continue };
+        let is_out =
+            |(_, row): &(u64, Message)| row.published_at.is_none() && row.stream_id.is_some();
+        let Some((id, row)) = found.filter(is_out) else { continue };
         tx.set_message(id, Some(Message { published_at: Some(at), ..row }));
     }
 }
