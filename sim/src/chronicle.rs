@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -59,7 +60,8 @@ impl Chronicle {
         let at = format!("{:>4}.{:03}", ms / 1000, ms % 1000);
         if self.is_printed {
             let name = game.unwrap_or("-");
-            eprintln!("{name:<10}{at}  {text}");
+            // Whoever reads may have gone.
+            let _ = writeln!(std::io::stderr(), "{name:<10}{at}  {text}");
         }
         self.recorder.line(game, text);
         let mut inner = lock(&self.inner);

@@ -171,6 +171,9 @@ impl EngineLauncher for SimLauncher {
     async fn start(&self, spec: EngineSpec) -> Result<Box<dyn RunningEngine>, LaunchError> {
         let unknown = || LaunchError::Config(format!("{} is in no plan", spec.game_id));
         let kept = self.engines.games.get(&spec.game_id).ok_or_else(unknown)?;
+        if spec.is_fresh {
+            kept.disk.erase();
+        }
         let mut options = EngineOptions::default();
         options.game.seed = kept.seed;
         options.game.turn_limit = kept.plan.turn_limit;

@@ -24,7 +24,7 @@ use peers::{
     engine::EngineOptions,
     env::Env,
     rtm::{
-        Event, ProcessLauncher, Rtm, RtmConfig, RtmHandle, RtmTiming, TaskLauncher,
+        Engine, Event, ProcessLauncher, Rtm, RtmConfig, RtmHandle, RtmTiming, TaskLauncher,
         launcher::{EngineLauncher, EngineSpec, Exit, ExitKind, LaunchError, RunningEngine},
     },
 };
@@ -242,6 +242,29 @@ async fn stopping_is_idempotent() {
         let event: Value = serde_json::from_slice(&entry.payload).unwrap();
         event["event_type"] != "container_exited"
     }));
+}
+
+/// What an engine held that was taken down is no business of the one that comes after it, which may be
+/// initialised with other members.
+#[tokio::test]
+async fn a_start_after_a_stop_begins_with_nothing() {
+    let mut world = World::new("rtm-afresh").await;
+    let (endpoint, old) = world.start("g").await;
+    init(&endpoint).await;
+    assert_eq!(world.post("g", "stop", json!({ "reason": "failed" })).await.0, StatusCode::OK);
+    world.ask("job-again", "g", IMAGE).await;
+    let again = world.results.next().await;
+    assert_eq!((&again["job_id"], &again["outcome"]), (&json!("job-again"), &json!("success")));
+    assert_ne!(again["container_id"], old.as_str());
+    assert!(!has_game(&endpoint).await);
+    // From then on what it holds is kept, however it ends.
+    init(&endpoint).await;
+    world.handle().end_engine("g", ExitKind::OutOfMemory);
+    world.event("container_oom").await;
+    let is_up = |engine: Option<&Engine>| engine.is_some_and(|engine| engine.is_up);
+    assert!(world.handle().wait_for_engine("g", LIMIT, is_up).await);
+    assert!(has_game(&endpoint).await);
+    world.rtm.take().unwrap().stop().await;
 }
 
 #[tokio::test]

@@ -16,6 +16,8 @@ pub struct EngineSpec {
     pub listen: SocketAddr,
     /// Where it shall keep its state.
     pub state_file: Option<PathBuf>,
+    /// Whether it begins with nothing, whatever the launcher itself keeps of the game.
+    pub is_fresh: bool,
     /// The image asked for. A launcher without images runs the engine it has.
     pub image_ref: String,
     /// How the reference engine shall behave.

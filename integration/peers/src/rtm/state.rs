@@ -76,6 +76,10 @@ pub struct Runtime {
     pub wanted: Wanted,
     /// Grows with every change of what is wanted.
     pub generation: u64,
+    /// Whether it has yet to come up in a container of its own, after another one was taken down:
+    /// with nothing of what that one's engine kept.
+    #[serde(default)]
+    pub starts_afresh: bool,
 }
 
 /// What is wanted of an engine.
@@ -153,6 +157,7 @@ impl RtmState {
             port: None,
             wanted: Wanted::Running,
             generation: 1,
+            starts_afresh: false,
         };
         match self.runtimes.get_mut(&job.game_id) {
             None => {
@@ -166,7 +171,8 @@ impl RtmState {
                 let generation = old.generation.saturating_add(1);
                 // A port stays the game's until the game is removed.
                 let port = old.port.filter(|_| old.wanted != Wanted::Removed);
-                *old = Runtime { generation, port, ..fresh };
+                let starts_afresh = old.starts_afresh || old.wanted != Wanted::Running;
+                *old = Runtime { generation, port, starts_afresh, ..fresh };
             }
         }
     }

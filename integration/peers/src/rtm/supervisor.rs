@@ -172,8 +172,14 @@ async fn start_once(
     let mut options = core.config.engine.clone();
     // Every game is another one, and the same one whenever it is started.
     options.seed.get_or_insert_with(|| fingerprint(runtime.game_id.as_bytes()));
+    if runtime.starts_afresh {
+        remove_state(core, &runtime.game_id)
+            .await
+            .map_err(|error| LaunchError::Start(format!("what an earlier one kept: {error}")))?;
+    }
     let spec = EngineSpec {
         game_id: runtime.game_id.clone(),
+        is_fresh: runtime.starts_afresh,
         listen: SocketAddr::new(core.config.engine_bind_ip, port),
         state_file: core.state_file(&runtime.game_id),
         image_ref: runtime.image_ref.clone(),
@@ -324,9 +330,11 @@ async fn until_changed(core: &Core, runtime: &Runtime) {
 async fn succeed(core: &Core, running: &Runtime) -> Result<(), StateError> {
     let endpoint = core.endpoint(running.port.unwrap_or_default());
     let settle = |state: &mut super::state::RtmState| {
-        let now = state.runtimes.get(&running.game_id);
+        let now = state.runtimes.get_mut(&running.game_id);
         // Between looking and writing something else may have come to be wanted.
-        if now.is_some_and(|now| now.generation == running.generation) {
+        if let Some(now) = now.filter(|now| now.generation == running.generation) {
+            // From now on somebody may know where it is, and what it holds is the game's.
+            now.starts_afresh = false;
             state.settle_job(&running.game_id, |runtime| JobResult {
                 job_id: runtime.job_id.clone(),
                 game_id: runtime.game_id.clone(),
@@ -407,13 +415,20 @@ async fn clean_up(core: &Core, game_id: &str) {
         return;
     }
     core.launcher.forget(game_id);
-    let Some(path) = core.state_file(game_id) else { return };
-    match tokio::fs::remove_file(&path).await {
-        Ok(()) => {
-            (core.observer)(&Event::CleanedUp { game_id: game_id.to_owned() });
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+    match remove_state(core, game_id).await {
+        Ok(true) => (core.observer)(&Event::CleanedUp { game_id: game_id.to_owned() }),
+        Ok(false) => {}
         Err(error) => tracing::warn!(game_id, %error, "state of a finished game stays"),
+    }
+}
+
+/// Removes an engine's file; whether there was one.
+async fn remove_state(core: &Core, game_id: &str) -> std::io::Result<bool> {
+    let Some(path) = core.state_file(game_id) else { return Ok(false) };
+    match tokio::fs::remove_file(&path).await {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -47,6 +47,9 @@ impl TaskLauncher {
         options.honours_expected_turn = spec.options.turn_guard;
         options.state_file.clone_from(&spec.state_file);
         let mut disks = self.disks.lock().unwrap_or_else(PoisonError::into_inner);
+        if spec.is_fresh {
+            disks.remove(&spec.game_id);
+        }
         options.memory_disk = Some(disks.entry(spec.game_id.clone()).or_default().clone());
         options
     }
