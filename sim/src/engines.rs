@@ -45,7 +45,7 @@ struct Order {
     started: oneshot::Sender<Result<Started, String>>,
 }
 
-/// An engine that was started, as its launcher holds it.
+/// An engine that was started, as its launcher holds it. Dropping it ends it.
 struct Started {
     stop: CancellationToken,
     kill: CancellationToken,
@@ -153,9 +153,8 @@ async fn start(net: &Arc<dyn Net>, order: Order) {
         let serving = server.serve(stopping);
         killing.run_until_cancelled(serving).await;
     });
-    if let Err(Ok(unwanted)) = started.send(Ok(Started { stop, kill, ended })) {
-        unwanted.kill.cancel();
-    }
+    // What nobody takes ends at once.
+    let _ = started.send(Ok(Started { stop, kill, ended }));
 }
 
 /// Runtime Manager's way to the engines' host.
@@ -218,8 +217,10 @@ impl RunningEngine for SimEngine {
     }
 }
 
-impl Drop for SimEngine {
+/// SUBTLE: also where it is dropped on its way to a Runtime Manager that ends in that moment: an engine
+/// that nobody holds would keep its port for ever.
+impl Drop for Started {
     fn drop(&mut self) {
-        self.0.kill.cancel();
+        self.kill.cancel();
     }
 }

@@ -24,6 +24,7 @@ use peers::lobby::{Lobby, LobbyConfig};
 use peers::notification::Notification;
 use peers::redis_bus::RedisBus;
 use peers::rtm::{Rtm, RtmConfig, RtmHandle};
+use peers::state_file::StateFile;
 use service::app::{self, Seams};
 use service::config::Settings;
 use service::embedded::Embedded;
@@ -229,9 +230,14 @@ impl Parts {
         }
     }
 
-    fn bus(&self, host: &str) -> Option<Arc<dyn Bus>> {
-        let url = format!("redis://{REDIS}:{REDIS_PORT}").parse().ok()?;
-        Some(RedisBus::new(self.net(host), url, self.redis_limits(), ""))
+    /// The streams, as each process of a host connects to them anew.
+    fn bus(&self, host: &str) -> impl Fn() -> Option<Arc<dyn Bus>> + 'static {
+        let (net, limits) = (self.net(host), self.redis_limits());
+        move || {
+            let url = format!("redis://{REDIS}:{REDIS_PORT}").parse().ok()?;
+            let net: Arc<dyn Net> = net.clone();
+            Some(RedisBus::new(net, url, limits, ""))
+        }
     }
 
     fn follow(&self) -> FollowLimits {
@@ -309,13 +315,14 @@ impl Parts {
         let launcher =
             Arc::new(SimLauncher { engines: Arc::clone(engines), profile: self.profile });
         let (net, bus, env) = (self.net(RTM), self.bus(RTM), self.env(1));
-        let handle = Arc::clone(handle);
+        let (handle, state) = (Arc::clone(handle), StateFile::in_memory());
         sim.host(RTM, move || {
             let (config, net, env) = (config.clone(), Arc::clone(&net), env.clone());
-            let (launcher, handle, bus) = (Arc::clone(&launcher), Arc::clone(&handle), bus.clone());
+            let (launcher, handle) = (Arc::clone(&launcher), Arc::clone(&handle));
+            let (bus, state) = (bus(), state.clone());
             async move {
-                let bus = bus.ok_or("no bus")?;
-                let rtm = Rtm::bind(config, net, bus, env, launcher, unobserved()).await?;
+                let (bus, seen) = (bus.ok_or("no bus")?, unobserved());
+                let rtm = Rtm::bind_over(state, config, net, bus, env, launcher, seen).await?;
                 *lock(&handle) = Some(rtm.handle());
                 rtm.run(CancellationToken::new()).await;
                 Ok(())
@@ -336,12 +343,13 @@ impl Parts {
             register_tries: 3,
         };
         let (net, bus, env) = (self.net(LOBBY), self.bus(LOBBY), self.env(2));
+        let state = StateFile::in_memory();
         sim.host(LOBBY, move || {
             let (config, net, env) = (config.clone(), Arc::clone(&net), env.clone());
-            let bus = bus.clone();
+            let (bus, state) = (bus(), state.clone());
             async move {
                 let bus = bus.ok_or("no bus")?;
-                let lobby = Lobby::bind(config, net, bus, env, unobserved()).await?;
+                let lobby = Lobby::bind_over(state, config, net, bus, env, unobserved()).await?;
                 lobby.run(CancellationToken::new()).await;
                 Ok(())
             }
@@ -349,12 +357,12 @@ impl Parts {
     }
 
     fn add_notification(&self, sim: &mut Sim<'static>) {
-        let (bus, env, follow) = (self.bus(NOTIFICATION), self.env(3), self.follow());
+        let (bus, follow) = (self.bus(NOTIFICATION), self.follow());
+        let service = Notification::in_memory(self.env(3), unobserved());
         sim.host(NOTIFICATION, move || {
-            let (bus, env) = (bus.clone(), env.clone());
+            let (bus, service) = (bus(), service.clone());
             async move {
                 let bus = bus.ok_or("no bus")?;
-                let service = Notification::open(None, env, unobserved()).await?;
                 service.run(bus, follow, CancellationToken::new()).await;
                 Ok(())
             }

@@ -291,7 +291,19 @@ impl Lobby {
         env: Env,
         observer: Observer<Event>,
     ) -> Result<Self, LobbyError> {
-        let state = StateFile::<LobbyState>::open(config.state_file).await?;
+        let state = StateFile::open(config.state_file.clone()).await?;
+        Self::bind_over(state, config, net, bus, env, observer).await
+    }
+
+    /// The same over a state that is open already, and may outlive this Lobby.
+    pub async fn bind_over(
+        state: StateFile<LobbyState>,
+        config: LobbyConfig,
+        net: Arc<dyn Net>,
+        bus: Arc<dyn Bus>,
+        env: Env,
+        observer: Observer<Event>,
+    ) -> Result<Self, LobbyError> {
         let addr = config.listen;
         let cannot_listen = |source| LobbyError::Listen { addr, source };
         let listener = net.bind(addr).await.map_err(cannot_listen)?;

@@ -204,7 +204,20 @@ impl Rtm {
         launcher: Arc<dyn EngineLauncher>,
         observer: Observer<Event>,
     ) -> Result<Self, RtmError> {
-        let state = StateFile::<RtmState>::open(config.state_file.clone()).await?;
+        let state = StateFile::open(config.state_file.clone()).await?;
+        Self::bind_over(state, config, net, bus, env, launcher, observer).await
+    }
+
+    /// The same over a state that is open already, and may outlive this Runtime Manager.
+    pub async fn bind_over(
+        state: StateFile<RtmState>,
+        config: RtmConfig,
+        net: Arc<dyn Net>,
+        bus: Arc<dyn Bus>,
+        env: Env,
+        launcher: Arc<dyn EngineLauncher>,
+        observer: Observer<Event>,
+    ) -> Result<Self, RtmError> {
         if let Some(path) = &config.engine_state_dir {
             let made = tokio::fs::create_dir_all(path).await;
             made.map_err(|source| RtmError::StateDir { path: path.clone(), source })?;
