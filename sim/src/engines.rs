@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use net::Net;
+use net::{Net, ServerLimits};
 use peers::engine::store::MemoryDisk;
 use peers::engine::{EngineOptions, EngineServer, Misbehaviour};
 use peers::rtm::launcher::{
@@ -16,7 +16,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::board::lock;
-use crate::plan::{GamePlan, Profile};
+use crate::plan::GamePlan;
 
 /// Engine versions from here on ignore the turn that is expected of them.
 pub const FIRST_UNGUARDED_MAJOR: &str = "2.";
@@ -161,8 +161,8 @@ async fn start(net: &Arc<dyn Net>, order: Order) {
 pub struct SimLauncher {
     /// The engines.
     pub engines: Arc<Engines>,
-    /// Decides how long a turn may take.
-    pub profile: Profile,
+    /// The bounds of the engines' servers.
+    pub limits: ServerLimits,
 }
 
 #[async_trait]
@@ -175,6 +175,7 @@ impl EngineLauncher for SimLauncher {
         options.game.turn_limit = kept.plan.turn_limit;
         options.turn_latency = std::time::Duration::from_millis(kept.plan.turn_ms);
         options.honours_expected_turn = self.engines.is_guarded(&spec.game_id);
+        options.server = self.limits.clone();
         options.memory_disk = Some(kept.disk.clone());
         options.misbehaviour = kept.misbehaviour.clone();
         let (started, answer) = oneshot::channel();

@@ -118,12 +118,12 @@ impl Pace {
                 late_ms: 10_000,
             },
             Profile::Calendar => Self {
-                tick: ms(1_000),
-                latency: ms(1_000),
-                connect: ms(15_000),
-                answer: ms(20_000),
-                call: ms(60_000),
-                late_ms: 600_000,
+                tick: ms(30_000),
+                latency: ms(10_000),
+                connect: ms(150_000),
+                answer: ms(150_000),
+                call: ms(450_000),
+                late_ms: 3_600_000,
             },
         }
     }
@@ -240,10 +240,24 @@ impl Parts {
         }
     }
 
+    /// The usual bounds, but for what the pace makes slower. The header would tell the real date.
+    fn server(&self) -> ServerLimits {
+        let usual = ServerLimits::default();
+        let Pace { answer, .. } = self.pace;
+        ServerLimits {
+            auto_date_header: false,
+            header_timeout: usual.header_timeout.max(answer),
+            idle_timeout: usual.idle_timeout.max(answer),
+            write_timeout: usual.write_timeout.max(answer),
+            ..usual
+        }
+    }
+
     fn follow(&self) -> FollowLimits {
         let cap = self.pace.call.min(Duration::from_secs(10));
         let backoff = Backoff { first: self.pace.latency.max(Duration::from_millis(200)), cap };
-        FollowLimits { backoff, ..FollowLimits::default() }
+        let usual = FollowLimits::default();
+        FollowLimits { backoff, wait: usual.wait.max(self.pace.answer / 2), ..usual }
     }
 
     fn add_store(&self, sim: &mut Sim<'static>, store: &Arc<Embedded>, desk: &Arc<Desk>) {
@@ -303,17 +317,17 @@ impl Parts {
         config.engine_host = ENGINES.to_owned();
         config.engine_ports = Some(20_000..=29_999);
         config.follow = self.follow();
-        config.server = undated();
+        config.server = self.server();
         config.timing.probe_timeout = self.pace.connect.max(config.timing.probe_timeout);
         config.timing.probe_period = config.timing.probe_period.max(self.pace.answer);
         config.timing.start_timeout = config.timing.start_timeout.max(self.pace.call);
         config.timing.operation_timeout = config.timing.operation_timeout.max(self.pace.call);
         if self.profile == Profile::Calendar {
-            config.timing.probe_period = Duration::from_secs(300);
+            config.timing.probe_period = Duration::from_secs(600);
             config.timing.healthy_repeat = Duration::from_secs(3_600);
         }
         let launcher =
-            Arc::new(SimLauncher { engines: Arc::clone(engines), profile: self.profile });
+            Arc::new(SimLauncher { engines: Arc::clone(engines), limits: self.server() });
         let (net, bus, env) = (self.net(RTM), self.bus(RTM), self.env(1));
         let (handle, state) = (Arc::clone(handle), StateFile::in_memory());
         sim.host(RTM, move || {
@@ -334,7 +348,8 @@ impl Parts {
         let mut config = LobbyConfig::new(any(PORT), format!("http://{}:{PORT}", gm_host(0)));
         config.rtm_url = Some(format!("http://{RTM}:{PORT}"));
         config.follow = self.follow();
-        config.server = undated();
+        config.server = self.server();
+        config.connect_timeout = self.pace.connect;
         config.call_timeout = self.pace.call * 2;
         config.flow = FlowTiming {
             backoff: self.follow().backoff,
@@ -377,8 +392,7 @@ impl Parts {
             vec!["0.0.0.0/0".parse().ok()?],
         );
         settings.instance = gm_host(gm).parse().ok()?;
-        // The header would tell the real date.
-        settings.http.server.auto_date_header = false;
+        settings.http.server = self.server();
         settings.keep_published = KEEP_PUBLISHED;
         settings.schedule_resolution = Resolution::Seconds;
         let Pace { connect, call, answer, .. } = self.pace;
@@ -431,10 +445,6 @@ fn watched(seed: u64, clock: Arc<dyn Clock>, oracle: &Arc<Oracle>) -> Database {
         Member::Log(_) => {}
     });
     database
-}
-
-fn undated() -> ServerLimits {
-    ServerLimits { auto_date_header: false, ..ServerLimits::default() }
 }
 
 type StoreAndFeed = (Arc<dyn Store>, Arc<dyn Feed>);

@@ -228,7 +228,11 @@ impl Rtm {
         let local_addr = listener.local_addr().map_err(cannot_listen)?;
         let (health_sender, health_events) = mpsc::channel(health::MAX_WAITING_EVENTS);
         // A probe over a kept connection would not notice that nobody listens any more.
-        let limits = ClientLimits { max_idle_per_host: 0, ..ClientLimits::default() };
+        let limits = ClientLimits {
+            connect_timeout: config.timing.probe_timeout,
+            max_idle_per_host: 0,
+            ..ClientLimits::default()
+        };
         let core = Core {
             config,
             state,
