@@ -10,6 +10,41 @@ use tokio_util::sync::CancellationToken;
 
 use crate::plan::{Loss, Moment};
 use crate::record::Recorder;
+use crate::world::{ENGINES, LOBBY, REDIS, RTM, STORE};
+
+/// Whom an instance has connections with; the last are those it accepted.
+const ENDS: [&str; 6] = [STORE, REDIS, ENGINES, RTM, LOBBY, "client"];
+/// What is done with a connection of an instance, by who is at the other end, as points of contact.
+pub const WIRE_POINTS: [&str; 12] = [
+    "net.read.store",
+    "net.write.store",
+    "net.read.redis",
+    "net.write.redis",
+    "net.read.engines",
+    "net.write.engines",
+    "net.read.rtm",
+    "net.write.rtm",
+    "net.read.lobby",
+    "net.write.lobby",
+    "net.read.client",
+    "net.write.client",
+];
+
+/// One of [`WIRE_POINTS`]: found once for a connection, so that touching it costs little.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WirePoint(usize);
+
+impl WirePoint {
+    /// Reading from and writing to who is at the other end.
+    pub(crate) fn of(end: &str) -> Option<[Self; 2]> {
+        let end = ENDS.iter().position(|name| *name == end)?;
+        Some([Self(2 * end), Self(2 * end + 1)])
+    }
+
+    fn name(self) -> &'static str {
+        WIRE_POINTS.get(self.0).copied().unwrap_or_default()
+    }
+}
 
 /// Shared by all hosts of one simulation.
 #[derive(Default)]
@@ -19,6 +54,8 @@ pub struct Board {
     wanted: Mutex<Vec<Crash>>,
     ended: Mutex<Vec<usize>>,
     touched: Mutex<BTreeMap<(String, Moment), u64>>,
+    /// The same for each of [`WIRE_POINTS`], before and after.
+    wire: [[AtomicU64; 2]; WIRE_POINTS.len()],
     skews: Mutex<BTreeMap<usize, Arc<AtomicI64>>>,
     stops: Mutex<BTreeMap<usize, CancellationToken>>,
     /// What is seen for the page.
@@ -179,6 +216,19 @@ impl Board {
         }
     }
 
+    /// The same where nothing can be waited for: whether the instance is to crash there.
+    pub(crate) fn touch_wire(&self, gm: usize, point: WirePoint, moment: Moment) -> bool {
+        if let Some(counters) = self.wire.get(point.0) {
+            let [before, after] = counters;
+            let counter = match moment {
+                Moment::Before => before,
+                Moment::After => after,
+            };
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        self.is_its_moment(gm, point.name(), moment)
+    }
+
     fn is_its_moment(&self, gm: usize, point: &str, moment: Moment) -> bool {
         let mut armed = lock(&self.crash);
         let Some(waiting) = armed.get_mut(&gm) else { return false };
@@ -214,7 +264,14 @@ impl Board {
 
     /// How often each point of contact was come to.
     pub fn touched(&self) -> BTreeMap<String, u64> {
-        let touched = lock(&self.touched);
-        touched.iter().map(|((p, m), n)| (format!("{p} {}", m.as_str()), *n)).collect()
+        let named = |point: &str, moment: Moment| format!("{point} {}", moment.as_str());
+        let mut touched: BTreeMap<String, u64> =
+            lock(&self.touched).iter().map(|((p, m), n)| (named(p, *m), *n)).collect();
+        for (point, counters) in WIRE_POINTS.iter().zip(&self.wire) {
+            for (moment, counter) in [Moment::Before, Moment::After].into_iter().zip(counters) {
+                touched.insert(named(point, moment), counter.load(Ordering::Relaxed));
+            }
+        }
+        touched
     }
 }

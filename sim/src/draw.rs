@@ -3,6 +3,7 @@
 use machine::Channel;
 use service::conformance::Rng;
 
+use crate::board::WIRE_POINTS;
 use crate::plan::{
     Action, Deed, End, EngineTrouble, Fault, GamePlan, Loss, Moment, Plan, Profile, StoreKind,
     Trouble,
@@ -10,7 +11,7 @@ use crate::plan::{
 use crate::postgres::{Conduct, Held, Refuses, Span, Strike};
 use crate::world::{ADMIN, ENGINES, GATEWAY, LOBBY, REDIS, RTM, STORE, gm_host};
 
-/// The points of contact that a crash can be tied to.
+/// The points of contact that a crash can be tied to, besides [`WIRE_POINTS`].
 pub const POINTS: [&str; 23] = [
     "store.load",
     "store.commit",
@@ -37,7 +38,9 @@ pub const POINTS: [&str; 23] = [
     "net.connect",
 ];
 /// How many of a hundred crashes go for the points where a step is half done.
-const COMMON_POINTS_PERCENT: u64 = 60;
+const COMMON_POINTS_PERCENT: u64 = 35;
+/// And how many for reads and writes of connections.
+const WIRE_POINTS_PERCENT: u64 = 40;
 const COMMON_POINTS: [&str; 4] =
     ["store.commit", "streams.append_all", "store.outbox_published", "net.connect"];
 
@@ -45,6 +48,19 @@ const COMMON_POINTS: [&str; 4] =
 const MAX_GMS: usize = 3;
 /// How many lives of a hundred pass on the calendar, where nobody wishes for either profile.
 const CALENDAR_PERCENT: u64 = 12;
+/// The most games of a life.
+const MAX_GAMES: usize = 12;
+/// The same where the calendar is what matters.
+const MAX_CALENDAR_GAMES: usize = 6;
+
+/// How long a calendar life goes on before everything heals, in days: one costs about two seconds.
+fn days(rng: &mut Rng) -> u64 {
+    match rng.below(10) {
+        0 => 7,
+        1 | 2 => 3,
+        _ => 1 + rng.below(2),
+    }
+}
 
 /// What of a plan is chosen by whoever asks for it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -69,13 +85,14 @@ pub fn plan(seed: u64, wishes: Wishes) -> Plan {
     let gms = wishes.gms.unwrap_or(drawn).clamp(1, MAX_GMS);
     let safety_ms = match profile {
         Profile::Race => 10_000 + rng.below(35_000),
-        Profile::Calendar => (6 + rng.below(42)) * 3_600_000,
+        Profile::Calendar => days(&mut rng) * 24 * 3_600_000,
     };
     let patience_ms = match profile {
         Profile::Race => 120_000,
-        Profile::Calendar => 3 * 3_600_000,
+        Profile::Calendar => 8 * 3_600_000,
     };
-    let count = 1 + rng.below_usize(12);
+    let most = if profile == Profile::Calendar { MAX_CALENDAR_GAMES } else { MAX_GAMES };
+    let count = 1 + rng.below_usize(most);
     let games: Vec<GamePlan> =
         (0..count).map(|number| game(&mut rng, number, profile, safety_ms)).collect();
     let drawn = if rng.percent(50) { StoreKind::Postgres } else { StoreKind::Embedded };
@@ -107,17 +124,20 @@ fn game(rng: &mut Rng, number: usize, profile: Profile, safety_ms: u64) -> GameP
         }
         Profile::Calendar => {
             let schedules = [
-                "*/15 * * * *",
+                "*/30 * * * *",
                 "0 * * * *",
                 "30 */4 * * *",
                 "0 0 * * *",
                 "0 9,21 * * *",
                 "5 4 * * 1-5",
                 "0 12 1 * *",
-                "*/7 6-8 * * *",
+                "*/20 6-8 * * *",
             ];
             let schedule = rng.pick(&schedules).copied().unwrap_or("0 * * * *").to_owned();
-            (schedule, 1_800_000 + rng.below(7_200_000), 60_000, rng.below(20_000))
+            // A tenth to a third of the life, so that a long one is not dearer for its players.
+            let period = safety_ms / 30 + rng.below(safety_ms / 12);
+            let patience = if rng.percent(30) { 60_000 + rng.below(240_000) } else { 1_800_000 };
+            (schedule, period, patience, rng.below(120_000))
         }
     };
     let turn_limit = match rng.below(3) {
@@ -181,9 +201,9 @@ impl Draw {
                 _ => 5_000 + self.rng.below(15_000),
             },
             Profile::Calendar => match self.rng.below(10) {
-                0..=5 => 10_000 + self.rng.below(300_000),
-                6..=8 => 600_000 + self.rng.below(3_600_000),
-                _ => 4 * 3_600_000 + self.rng.below(20 * 3_600_000),
+                0..=5 => 60_000 + self.rng.below(600_000),
+                6..=8 => 600_000 + self.rng.below(2 * 3_600_000),
+                _ => 4 * 3_600_000 + self.rng.below(44 * 3_600_000),
             },
         }
     }
@@ -213,13 +233,7 @@ impl Draw {
             40 | 41 => Trouble::PostgresConduct { conduct: self.conduct() },
             42.. => Trouble::PostgresStruck { by: self.strike() },
             0..=2 => Trouble::GmCrash { gm: self.gm() },
-            3..=9 => {
-                let common = self.rng.percent(COMMON_POINTS_PERCENT);
-                let points: &[&str] = if common { &COMMON_POINTS } else { &POINTS };
-                let point = self.rng.pick(points).copied().unwrap_or("store.commit").to_owned();
-                let moment = if self.rng.percent(50) { Moment::Before } else { Moment::After };
-                Trouble::GmCrashAt { gm: self.gm(), point, moment, nth: 1 + self.rng.below(12) }
-            }
+            3..=9 => self.crash_at(),
             10 | 11 => Trouble::StoreCrash,
             12 => Trouble::RedisCrash { loss: Loss::Nothing },
             13 => Trouble::RedisCrash { loss: Loss::Tail(500 + self.rng.below(5_000)) },
@@ -272,6 +286,17 @@ impl Draw {
             37 | 38 => Trouble::GmStops { gm: self.gm() },
             _ => Trouble::ClockJump { gm: self.gm(), ms: self.jump() },
         }
+    }
+
+    fn crash_at(&mut self) -> Trouble {
+        let (points, most): (&[&str], u64) = match self.rng.below(100) {
+            0..WIRE_POINTS_PERCENT => (&WIRE_POINTS, 60),
+            drawn if drawn < WIRE_POINTS_PERCENT + COMMON_POINTS_PERCENT => (&COMMON_POINTS, 12),
+            _ => (&POINTS, 12),
+        };
+        let point = self.rng.pick(points).copied().unwrap_or("store.commit").to_owned();
+        let moment = if self.rng.percent(50) { Moment::Before } else { Moment::After };
+        Trouble::GmCrashAt { gm: self.gm(), point, moment, nth: 1 + self.rng.below(most) }
     }
 
     fn conduct(&mut self) -> Conduct {
@@ -343,8 +368,8 @@ impl Draw {
                 let patience_ms = match (self.profile, self.rng.percent(25)) {
                     (Profile::Race, true) => 5 + self.rng.below(80),
                     (Profile::Race, false) => 15_000,
-                    (Profile::Calendar, true) => 500 + self.rng.below(2_000),
-                    (Profile::Calendar, false) => 180_000,
+                    (Profile::Calendar, true) => 30_000 + self.rng.below(300_000),
+                    (Profile::Calendar, false) => 2_700_000,
                 };
                 let repeats = if self.rng.percent(40) { 1 + self.rng.below(3) } else { 0 };
                 let repeats = u32::try_from(repeats).unwrap_or(0);

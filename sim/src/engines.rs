@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use net::Net;
+use net::{Net, ServerLimits};
 use peers::engine::store::MemoryDisk;
 use peers::engine::{EngineOptions, EngineServer, Misbehaviour};
 use peers::rtm::launcher::{
@@ -16,7 +16,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::board::lock;
-use crate::plan::{GamePlan, Profile};
+use crate::plan::GamePlan;
 
 /// Engine versions from here on ignore the turn that is expected of them.
 pub const FIRST_UNGUARDED_MAJOR: &str = "2.";
@@ -45,7 +45,7 @@ struct Order {
     started: oneshot::Sender<Result<Started, String>>,
 }
 
-/// An engine that was started, as its launcher holds it.
+/// An engine that was started, as its launcher holds it. Dropping it ends it.
 struct Started {
     stop: CancellationToken,
     kill: CancellationToken,
@@ -153,17 +153,16 @@ async fn start(net: &Arc<dyn Net>, order: Order) {
         let serving = server.serve(stopping);
         killing.run_until_cancelled(serving).await;
     });
-    if let Err(Ok(unwanted)) = started.send(Ok(Started { stop, kill, ended })) {
-        unwanted.kill.cancel();
-    }
+    // What nobody takes ends at once.
+    let _ = started.send(Ok(Started { stop, kill, ended }));
 }
 
 /// Runtime Manager's way to the engines' host.
 pub struct SimLauncher {
     /// The engines.
     pub engines: Arc<Engines>,
-    /// Decides how long a turn may take.
-    pub profile: Profile,
+    /// The bounds of the engines' servers.
+    pub limits: ServerLimits,
 }
 
 #[async_trait]
@@ -179,6 +178,7 @@ impl EngineLauncher for SimLauncher {
         options.game.turn_limit = kept.plan.turn_limit;
         options.turn_latency = std::time::Duration::from_millis(kept.plan.turn_ms);
         options.honours_expected_turn = self.engines.is_guarded(&spec.game_id);
+        options.server = self.limits.clone();
         options.memory_disk = Some(kept.disk.clone());
         options.misbehaviour = kept.misbehaviour.clone();
         let (started, answer) = oneshot::channel();
@@ -221,8 +221,10 @@ impl RunningEngine for SimEngine {
     }
 }
 
-impl Drop for SimEngine {
+/// SUBTLE: also where it is dropped on its way to a Runtime Manager that ends in that moment: an engine
+/// that nobody holds would keep its port for ever.
+impl Drop for Started {
     fn drop(&mut self) {
-        self.0.kill.cancel();
+        self.kill.cancel();
     }
 }

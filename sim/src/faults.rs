@@ -11,7 +11,7 @@ use crate::board::lock;
 use crate::books::Books;
 use crate::plan::{End, EngineTrouble, Fault, Plan, Trouble};
 use crate::postgres::{Conduct, Span, Strike};
-use crate::world::{ENGINES, LOBBY, Pace, REDIS, STORE, World, gm_host};
+use crate::world::{ENGINES, LOBBY, NOTIFICATION, Pace, REDIS, RTM, STORE, World, gm_host};
 
 /// Between the end of a Game Master, or its failure to start, and its next start.
 const RESTART_MS: u64 = 1_000;
@@ -165,6 +165,9 @@ impl Faults {
                 self.take_down(world, REDIS)
             }
             Trouble::EnginesCrash => self.take_down(world, ENGINES),
+            Trouble::LobbyCrash => self.take_down(world, LOBBY),
+            Trouble::RtmCrash => self.take_down(world, RTM),
+            Trouble::NotificationCrash => self.take_down(world, NOTIFICATION),
             Trouble::Partition { a, b } => {
                 world.sim.partition(a.as_str(), b.as_str());
                 true
@@ -276,6 +279,9 @@ impl Faults {
             Trouble::StoreCrash => self.bring_up(world, STORE),
             Trouble::RedisCrash { .. } => self.bring_up(world, REDIS),
             Trouble::EnginesCrash => self.bring_up(world, ENGINES),
+            Trouble::LobbyCrash => self.bring_up(world, LOBBY),
+            Trouble::RtmCrash => self.bring_up(world, RTM),
+            Trouble::NotificationCrash => self.bring_up(world, NOTIFICATION),
             Trouble::Partition { a, b } => world.sim.repair(a.as_str(), b.as_str()),
             Trouble::OneWay { from, to } => world.sim.repair_oneway(from.as_str(), to.as_str()),
             Trouble::Hold { a, b } => world.sim.release(a.as_str(), b.as_str()),

@@ -166,7 +166,7 @@ pub enum Loss {
 }
 
 /// What goes wrong. Hosts are named as in the world: `gm-0`, `store`, `redis`, `engines`, `rtm`,
-/// `lobby`, `gateway`, `admin`.
+/// `lobby`, `notification`, `gateway`, `admin`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 #[expect(missing_docs, reason = "the fields are hosts, games and amounts, by their names")]
@@ -221,13 +221,19 @@ pub enum Trouble {
     RtmMute,
     /// Lobby is reachable for nobody.
     LobbyDown,
+    /// Lobby's process ends, and starts again with its state.
+    LobbyCrash,
+    /// Runtime Manager's process ends, and its engines with it; it starts them again.
+    RtmCrash,
+    /// The process that reads the intents ends, and starts again where it was.
+    NotificationCrash,
     /// The clock of an instance jumps, and stays so.
     ClockJump { gm: usize, ms: i64 },
 }
 
 impl Trouble {
     /// Every name there is.
-    pub const NAMES: [&'static str; 37] = [
+    pub const NAMES: [&'static str; 40] = [
         "gm_crash",
         "gm_stops",
         "gm_crash_at",
@@ -264,6 +270,9 @@ impl Trouble {
         "rtm_down",
         "rtm_mute",
         "lobby_down",
+        "lobby_crash",
+        "rtm_crash",
+        "notification_crash",
         "clock_jump",
     ];
 
@@ -300,6 +309,9 @@ impl Trouble {
             Self::RtmDown => "rtm_down",
             Self::RtmMute => "rtm_mute",
             Self::LobbyDown => "lobby_down",
+            Self::LobbyCrash => "lobby_crash",
+            Self::RtmCrash => "rtm_crash",
+            Self::NotificationCrash => "notification_crash",
             Self::ClockJump { .. } => "clock_jump",
         }
     }

@@ -12,7 +12,7 @@ use crate::report::{
     Arrow, ArrowKind, Band, BandKind, Broken, GameLine, Lane, Mark, StatusSpan, Story,
 };
 use crate::run::Report;
-use crate::world::{ADMIN, ENGINES, LOBBY, REDIS, RTM, STORE, gm_host};
+use crate::world::{ADMIN, ENGINES, LOBBY, NOTIFICATION, REDIS, RTM, STORE, gm_host};
 
 /// The most that is kept of each kind of thing: what comes later is not on the page.
 const MAX_KEPT: usize = 40_000;
@@ -314,8 +314,10 @@ fn reach(what: &Trouble) -> (Vec<String>, BandKind) {
             (host(REDIS), BandKind::Slow)
         }
         Trouble::Engine { .. } => (host(ENGINES), BandKind::Slow),
-        Trouble::RtmDown | Trouble::RtmMute => (host(RTM), BandKind::Down),
+        Trouble::RtmDown | Trouble::RtmMute | Trouble::RtmCrash => (host(RTM), BandKind::Down),
         Trouble::LobbyDown => (host(LOBBY), BandKind::Cut),
+        Trouble::LobbyCrash => (host(LOBBY), BandKind::Down),
+        Trouble::NotificationCrash => (host(NOTIFICATION), BandKind::Down),
         Trouble::ClockJump { gm, .. } => (vec![gm_host(*gm)], BandKind::Clock),
     }
 }

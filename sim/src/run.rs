@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use machine::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,8 +22,10 @@ use crate::record::Recorder;
 use crate::seams::SimClock;
 use crate::world::{Pace, World};
 
-/// Between two comparisons of all engines with their records, in simulated milliseconds.
-const COMPARE_MS: u64 = 500;
+/// Ticks between two comparisons of all engines with their records.
+const COMPARE_TICKS: u32 = 500;
+/// The same where ticks are long: the simulated time that passes is what counts.
+const COMPARE_MOST: Duration = Duration::from_secs(600);
 /// What the service may log as an error without failing the run.
 const EXPECTED_ERRORS: [&str; 0] = [];
 
@@ -131,7 +134,8 @@ pub fn run(plan: &Plan, is_traced: bool, has_page: bool) -> Report {
         world: World::new(plan, Arc::clone(&chronicle)),
         faults: Faults::new(plan),
         errors,
-        compared_ms: 0,
+        pace: Pace::of(plan.profile),
+        compared_at: Duration::ZERO,
     };
     let healed_in_ms = life.live();
     let broken = life.world.oracle.broken();
@@ -173,7 +177,8 @@ struct Life<'a> {
     world: World,
     faults: Faults,
     errors: Errors,
-    compared_ms: u64,
+    pace: Pace,
+    compared_at: Duration,
 }
 
 impl Life<'_> {
@@ -193,7 +198,7 @@ impl Life<'_> {
         self.faults.heal(&mut self.world);
         let healed_at = self.now_ms();
         let games: Vec<String> = self.plan.games.iter().map(|game| game.id.clone()).collect();
-        let mut unrest = Unrest::new(Pace::of(self.plan.profile).late_ms);
+        let mut unrest = Unrest::new(self.pace.late_ms);
         let healed = SimClock::default().at(i64::try_from(healed_at).unwrap_or(i64::MAX));
         loop {
             // Whoever ends by itself starts again.
@@ -243,8 +248,9 @@ impl Life<'_> {
         for error in std::mem::take(&mut *lock(&self.errors.0)) {
             self.world.oracle.violated("no_error_is_logged", None, &error);
         }
-        if self.now_ms() >= self.compared_ms + COMPARE_MS {
-            self.compared_ms = self.now_ms();
+        let compare_after = (self.pace.tick * COMPARE_TICKS).min(COMPARE_MOST);
+        if self.world.sim.elapsed() >= self.compared_at + compare_after {
+            self.compared_at = self.world.sim.elapsed();
             self.world.oracle.compare_engines();
         }
         self.world.oracle.broken().is_empty()

@@ -24,6 +24,7 @@ use peers::lobby::{Lobby, LobbyConfig};
 use peers::notification::Notification;
 use peers::redis_bus::RedisBus;
 use peers::rtm::{Rtm, RtmConfig, RtmHandle};
+use peers::state_file::StateFile;
 use service::app::{self, Seams};
 use service::config::Settings;
 use service::embedded::Embedded;
@@ -117,12 +118,12 @@ impl Pace {
                 late_ms: 10_000,
             },
             Profile::Calendar => Self {
-                tick: ms(1_000),
-                latency: ms(1_000),
-                connect: ms(15_000),
-                answer: ms(20_000),
-                call: ms(60_000),
-                late_ms: 600_000,
+                tick: ms(30_000),
+                latency: ms(10_000),
+                connect: ms(150_000),
+                answer: ms(150_000),
+                call: ms(450_000),
+                late_ms: 3_600_000,
             },
         }
     }
@@ -229,15 +230,34 @@ impl Parts {
         }
     }
 
-    fn bus(&self, host: &str) -> Option<Arc<dyn Bus>> {
-        let url = format!("redis://{REDIS}:{REDIS_PORT}").parse().ok()?;
-        Some(RedisBus::new(self.net(host), url, self.redis_limits(), ""))
+    /// The streams, as each process of a host connects to them anew.
+    fn bus(&self, host: &str) -> impl Fn() -> Option<Arc<dyn Bus>> + 'static {
+        let (net, limits) = (self.net(host), self.redis_limits());
+        move || {
+            let url = format!("redis://{REDIS}:{REDIS_PORT}").parse().ok()?;
+            let net: Arc<dyn Net> = net.clone();
+            Some(RedisBus::new(net, url, limits, ""))
+        }
+    }
+
+    /// The usual bounds, but for what the pace makes slower. The header would tell the real date.
+    fn server(&self) -> ServerLimits {
+        let usual = ServerLimits::default();
+        let Pace { answer, .. } = self.pace;
+        ServerLimits {
+            auto_date_header: false,
+            header_timeout: usual.header_timeout.max(answer),
+            idle_timeout: usual.idle_timeout.max(answer),
+            write_timeout: usual.write_timeout.max(answer),
+            ..usual
+        }
     }
 
     fn follow(&self) -> FollowLimits {
         let cap = self.pace.call.min(Duration::from_secs(10));
         let backoff = Backoff { first: self.pace.latency.max(Duration::from_millis(200)), cap };
-        FollowLimits { backoff, ..FollowLimits::default() }
+        let usual = FollowLimits::default();
+        FollowLimits { backoff, wait: usual.wait.max(self.pace.answer / 2), ..usual }
     }
 
     fn add_store(&self, sim: &mut Sim<'static>, store: &Arc<Embedded>, desk: &Arc<Desk>) {
@@ -297,25 +317,26 @@ impl Parts {
         config.engine_host = ENGINES.to_owned();
         config.engine_ports = Some(20_000..=29_999);
         config.follow = self.follow();
-        config.server = undated();
+        config.server = self.server();
         config.timing.probe_timeout = self.pace.connect.max(config.timing.probe_timeout);
         config.timing.probe_period = config.timing.probe_period.max(self.pace.answer);
         config.timing.start_timeout = config.timing.start_timeout.max(self.pace.call);
         config.timing.operation_timeout = config.timing.operation_timeout.max(self.pace.call);
         if self.profile == Profile::Calendar {
-            config.timing.probe_period = Duration::from_secs(300);
+            config.timing.probe_period = Duration::from_secs(600);
             config.timing.healthy_repeat = Duration::from_secs(3_600);
         }
         let launcher =
-            Arc::new(SimLauncher { engines: Arc::clone(engines), profile: self.profile });
+            Arc::new(SimLauncher { engines: Arc::clone(engines), limits: self.server() });
         let (net, bus, env) = (self.net(RTM), self.bus(RTM), self.env(1));
-        let handle = Arc::clone(handle);
+        let (handle, state) = (Arc::clone(handle), StateFile::in_memory());
         sim.host(RTM, move || {
             let (config, net, env) = (config.clone(), Arc::clone(&net), env.clone());
-            let (launcher, handle, bus) = (Arc::clone(&launcher), Arc::clone(&handle), bus.clone());
+            let (launcher, handle) = (Arc::clone(&launcher), Arc::clone(&handle));
+            let (bus, state) = (bus(), state.clone());
             async move {
-                let bus = bus.ok_or("no bus")?;
-                let rtm = Rtm::bind(config, net, bus, env, launcher, unobserved()).await?;
+                let (bus, seen) = (bus.ok_or("no bus")?, unobserved());
+                let rtm = Rtm::bind_over(state, config, net, bus, env, launcher, seen).await?;
                 *lock(&handle) = Some(rtm.handle());
                 rtm.run(CancellationToken::new()).await;
                 Ok(())
@@ -327,7 +348,8 @@ impl Parts {
         let mut config = LobbyConfig::new(any(PORT), format!("http://{}:{PORT}", gm_host(0)));
         config.rtm_url = Some(format!("http://{RTM}:{PORT}"));
         config.follow = self.follow();
-        config.server = undated();
+        config.server = self.server();
+        config.connect_timeout = self.pace.connect;
         config.call_timeout = self.pace.call * 2;
         config.flow = FlowTiming {
             backoff: self.follow().backoff,
@@ -336,12 +358,13 @@ impl Parts {
             register_tries: 3,
         };
         let (net, bus, env) = (self.net(LOBBY), self.bus(LOBBY), self.env(2));
+        let state = StateFile::in_memory();
         sim.host(LOBBY, move || {
             let (config, net, env) = (config.clone(), Arc::clone(&net), env.clone());
-            let bus = bus.clone();
+            let (bus, state) = (bus(), state.clone());
             async move {
                 let bus = bus.ok_or("no bus")?;
-                let lobby = Lobby::bind(config, net, bus, env, unobserved()).await?;
+                let lobby = Lobby::bind_over(state, config, net, bus, env, unobserved()).await?;
                 lobby.run(CancellationToken::new()).await;
                 Ok(())
             }
@@ -349,12 +372,12 @@ impl Parts {
     }
 
     fn add_notification(&self, sim: &mut Sim<'static>) {
-        let (bus, env, follow) = (self.bus(NOTIFICATION), self.env(3), self.follow());
+        let (bus, follow) = (self.bus(NOTIFICATION), self.follow());
+        let service = Notification::in_memory(self.env(3), unobserved());
         sim.host(NOTIFICATION, move || {
-            let (bus, env) = (bus.clone(), env.clone());
+            let (bus, service) = (bus(), service.clone());
             async move {
                 let bus = bus.ok_or("no bus")?;
-                let service = Notification::open(None, env, unobserved()).await?;
                 service.run(bus, follow, CancellationToken::new()).await;
                 Ok(())
             }
@@ -369,8 +392,7 @@ impl Parts {
             vec!["0.0.0.0/0".parse().ok()?],
         );
         settings.instance = gm_host(gm).parse().ok()?;
-        // The header would tell the real date.
-        settings.http.server.auto_date_header = false;
+        settings.http.server = self.server();
         settings.keep_published = KEEP_PUBLISHED;
         settings.schedule_resolution = Resolution::Seconds;
         let Pace { connect, call, answer, .. } = self.pace;
@@ -423,10 +445,6 @@ fn watched(seed: u64, clock: Arc<dyn Clock>, oracle: &Arc<Oracle>) -> Database {
         Member::Log(_) => {}
     });
     database
-}
-
-fn undated() -> ServerLimits {
-    ServerLimits { auto_date_header: false, ..ServerLimits::default() }
 }
 
 type StoreAndFeed = (Arc<dyn Store>, Arc<dyn Feed>);

@@ -98,6 +98,11 @@ impl Notification {
         Ok(Self { state, env, observer, front: Front::default() })
     }
 
+    /// With its state in memory: a clone that is kept goes on where another one ended.
+    pub fn in_memory(env: Env, observer: Observer<Sent>) -> Self {
+        Self { state: StateFile::in_memory(), env, observer, front: Front::default() }
+    }
+
     /// Works until `stop`.
     pub async fn run(&self, bus: Arc<dyn Bus>, limits: FollowLimits, stop: CancellationToken) {
         follow(&*bus, streams::NOTIFICATION_INTENTS, self, limits, stop).await;

@@ -76,7 +76,17 @@ where
                 (value.unwrap_or_default(), Some(path.into()))
             }
         };
-        Ok(Self { cell: Arc::new(Mutex::new(value)), path, revision: watch::Sender::new(0).into() })
+        Ok(Self { path, ..Self::holding(value) })
+    }
+
+    /// The default, in memory. Whoever keeps a clone keeps the state beyond the end of a neighbour.
+    pub fn in_memory() -> Self {
+        Self::holding(T::default())
+    }
+
+    fn holding(value: T) -> Self {
+        let (cell, revision) = (Arc::new(Mutex::new(value)), watch::Sender::new(0).into());
+        Self { cell, path: None, revision }
     }
 
     /// Looks at the state.

@@ -37,6 +37,8 @@ pub struct EngineOptions {
     pub memory_disk: Option<MemoryDisk>,
     /// What the engine does wrong.
     pub misbehaviour: Misbehaviour,
+    /// The HTTP server's bounds.
+    pub server: ServerLimits,
 }
 
 impl Default for EngineOptions {
@@ -48,6 +50,8 @@ impl Default for EngineOptions {
             state_file: None,
             memory_disk: None,
             misbehaviour: Misbehaviour::default(),
+            // No `Date`: the same requests get the same answers, byte for byte.
+            server: ServerLimits { auto_date_header: false, ..ServerLimits::default() },
         }
     }
 }
@@ -75,6 +79,7 @@ pub enum EngineError {
 /// An engine that has its address and its state, and waits to be run.
 pub struct EngineServer {
     listener: Box<dyn Listener>,
+    limits: ServerLimits,
     engine: Engine,
 }
 
@@ -110,7 +115,7 @@ impl EngineServer {
             turn_latency: options.turn_latency,
             tasks: TaskTracker::new(),
         };
-        Ok(Self { listener, engine })
+        Ok(Self { listener, limits: options.server, engine })
     }
 
     /// The address listened on.
@@ -120,7 +125,7 @@ impl EngineServer {
 
     /// Serves until `shutdown`; then requests that have begun to act are finished.
     pub async fn serve(self, shutdown: CancellationToken) {
-        let Self { listener, engine } = self;
+        let Self { listener, limits, engine } = self;
         let tasks = engine.tasks.clone();
         let stopping = shutdown.clone();
         let service = service_fn(move |request| {
@@ -128,8 +133,6 @@ impl EngineServer {
             let stopping = stopping.clone();
             async move { Ok::<_, Infallible>(engine.answer(request, stopping).await) }
         });
-        // No `Date`: the same requests get the same answers, byte for byte.
-        let limits = ServerLimits { auto_date_header: false, ..ServerLimits::default() };
         net::serve(listener, service, limits, shutdown).await;
         tasks.close();
         if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {

@@ -54,6 +54,8 @@ pub struct LobbyConfig {
     pub flow: FlowTiming,
     /// How the streams are followed.
     pub follow: FollowLimits,
+    /// For a connection to one of them.
+    pub connect_timeout: Duration,
     /// For one call to Game Master or Runtime Manager.
     pub call_timeout: Duration,
     /// For all invalidations of one change together; what is not delivered by then is given up.
@@ -73,6 +75,7 @@ impl LobbyConfig {
             state_file: None,
             flow: FlowTiming::default(),
             follow: FollowLimits::default(),
+            connect_timeout: ClientLimits::default().connect_timeout,
             call_timeout: Duration::from_secs(10),
             invalidation_budget: Duration::from_secs(2),
             server: ServerLimits::default(),
@@ -291,12 +294,28 @@ impl Lobby {
         env: Env,
         observer: Observer<Event>,
     ) -> Result<Self, LobbyError> {
-        let state = StateFile::<LobbyState>::open(config.state_file).await?;
+        let state = StateFile::open(config.state_file.clone()).await?;
+        Self::bind_over(state, config, net, bus, env, observer).await
+    }
+
+    /// The same over a state that is open already, and may outlive this Lobby.
+    pub async fn bind_over(
+        state: StateFile<LobbyState>,
+        config: LobbyConfig,
+        net: Arc<dyn Net>,
+        bus: Arc<dyn Bus>,
+        env: Env,
+        observer: Observer<Event>,
+    ) -> Result<Self, LobbyError> {
         let addr = config.listen;
         let cannot_listen = |source| LobbyError::Listen { addr, source };
         let listener = net.bind(addr).await.map_err(cannot_listen)?;
         let local_addr = listener.local_addr().map_err(cannot_listen)?;
-        let limits = ClientLimits { total_timeout: config.call_timeout, ..ClientLimits::default() };
+        let limits = ClientLimits {
+            connect_timeout: config.connect_timeout,
+            total_timeout: config.call_timeout,
+            ..ClientLimits::default()
+        };
         let client = HttpClient::new(net, limits, None);
         let gm = Caller::new(client.clone(), &config.gm_url, config.call_timeout)
             .calling_as("lobby", config.gm_token.as_deref())

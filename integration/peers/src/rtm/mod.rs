@@ -204,7 +204,20 @@ impl Rtm {
         launcher: Arc<dyn EngineLauncher>,
         observer: Observer<Event>,
     ) -> Result<Self, RtmError> {
-        let state = StateFile::<RtmState>::open(config.state_file.clone()).await?;
+        let state = StateFile::open(config.state_file.clone()).await?;
+        Self::bind_over(state, config, net, bus, env, launcher, observer).await
+    }
+
+    /// The same over a state that is open already, and may outlive this Runtime Manager.
+    pub async fn bind_over(
+        state: StateFile<RtmState>,
+        config: RtmConfig,
+        net: Arc<dyn Net>,
+        bus: Arc<dyn Bus>,
+        env: Env,
+        launcher: Arc<dyn EngineLauncher>,
+        observer: Observer<Event>,
+    ) -> Result<Self, RtmError> {
         if let Some(path) = &config.engine_state_dir {
             let made = tokio::fs::create_dir_all(path).await;
             made.map_err(|source| RtmError::StateDir { path: path.clone(), source })?;
@@ -215,7 +228,11 @@ impl Rtm {
         let local_addr = listener.local_addr().map_err(cannot_listen)?;
         let (health_sender, health_events) = mpsc::channel(health::MAX_WAITING_EVENTS);
         // A probe over a kept connection would not notice that nobody listens any more.
-        let limits = ClientLimits { max_idle_per_host: 0, ..ClientLimits::default() };
+        let limits = ClientLimits {
+            connect_timeout: config.timing.probe_timeout,
+            max_idle_per_host: 0,
+            ..ClientLimits::default()
+        };
         let core = Core {
             config,
             state,
