@@ -110,7 +110,7 @@ impl Pace {
         let ms = Duration::from_millis;
         match profile {
             Profile::Race => Self {
-                tick: ms(1),
+                tick: ms(2),
                 latency: ms(15),
                 connect: ms(2_000),
                 answer: ms(2_000),
