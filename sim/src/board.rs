@@ -8,7 +8,7 @@ use std::task::Waker;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::plan::{Loss, Moment};
+use crate::plan::{Loss, Moment, Refusal};
 use crate::record::Recorder;
 use crate::world::{ENGINES, LOBBY, REDIS, RTM, STORE};
 
@@ -84,6 +84,8 @@ pub struct RedisLevers {
     pub answers_lost: AtomicU64,
     /// How long every command takes.
     pub delay_ms: AtomicU64,
+    /// What it refuses.
+    pub refuses: Mutex<Option<Refusal>>,
     /// What the next start of the host finds.
     pub loss: Mutex<Option<Loss>>,
 }

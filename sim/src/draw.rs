@@ -5,8 +5,8 @@ use service::conformance::Rng;
 
 use crate::board::WIRE_POINTS;
 use crate::plan::{
-    Action, Deed, End, EngineTrouble, Fault, GamePlan, Loss, Moment, Plan, Profile, StoreKind,
-    Trouble,
+    Action, Deed, End, EngineTrouble, Fault, GamePlan, Loss, Moment, Plan, Profile, Refusal,
+    StoreKind, Trouble,
 };
 use crate::postgres::{Conduct, Held, Refuses, Span, Strike};
 use crate::world::{ADMIN, ENGINES, GATEWAY, LOBBY, REDIS, RTM, STORE, gm_host};
@@ -220,18 +220,38 @@ impl Draw {
                 let at_ms = self.rng.below(self.safety_ms);
                 let what = self.trouble();
                 let left = self.safety_ms - at_ms;
-                Fault { at_ms, for_ms: self.span().min(left), what }
+                let span = match what {
+                    Trouble::GmFrozen { .. } => self.longer_than_leases(),
+                    _ => self.span(),
+                };
+                Fault { at_ms, for_ms: span.min(left), what }
             })
             .collect();
+        if self.gms > 1 && self.rng.percent(30) {
+            faults.extend(self.skews());
+        }
         faults.sort_by_key(|fault| fault.at_ms);
         faults
     }
 
     fn trouble(&mut self) -> Trouble {
-        let kinds = if self.store == StoreKind::Postgres { 46 } else { 40 };
+        let kinds = if self.store == StoreKind::Postgres { 57 } else { 51 };
         match self.rng.below(kinds) {
-            40 | 41 => Trouble::PostgresConduct { conduct: self.conduct() },
-            42.. => Trouble::PostgresStruck { by: self.strike() },
+            51 | 52 => Trouble::PostgresConduct { conduct: self.conduct() },
+            53.. => Trouble::PostgresStruck { by: self.strike() },
+            40 => Trouble::LobbyCrash,
+            41 => Trouble::RtmCrash,
+            42 => Trouble::NotificationCrash,
+            43 | 44 => Trouble::GmFrozen { gm: self.gm() },
+            45 | 46 => {
+                let how = [Refusal::ReadOnly, Refusal::Loading, Refusal::Full];
+                let how = self.rng.pick(&how).copied().unwrap_or(Refusal::Loading);
+                Trouble::RedisRefuses { how }
+            }
+            47 => Trouble::HealthPoisoned,
+            48 => Trouble::HealthRepeated { count: 1 + self.rng.below_usize(20) },
+            49 => Trouble::HealthOffsetLost,
+            50 => Trouble::ForeignEvent,
             0..=2 => Trouble::GmCrash { gm: self.gm() },
             3..=9 => self.crash_at(),
             10 | 11 => Trouble::StoreCrash,
@@ -333,8 +353,24 @@ impl Draw {
         }
     }
 
+    /// Longer than anybody waits for an answer.
+    fn longer_than_leases(&mut self) -> u64 {
+        match self.profile {
+            Profile::Race => 16_000 + self.rng.below(12_000),
+            Profile::Calendar => 1_800_000 + self.rng.below(4 * 3_600_000),
+        }
+    }
+
+    /// Clocks that never agreed.
+    fn skews(&mut self) -> Vec<Fault> {
+        let skew = |rng: &mut Rng| i64::try_from(rng.below(60_000)).unwrap_or(0) - 30_000;
+        let jump = |gm| Trouble::ClockJump { gm, ms: skew(&mut self.rng) };
+        (0..self.gms).map(jump).map(|what| Fault { at_ms: 0, for_ms: 0, what }).collect()
+    }
+
     fn jump(&mut self) -> i64 {
         let most = match self.profile {
+            _ if self.rng.percent(5) => 365 * 86_400_000,
             Profile::Race => 60_000,
             Profile::Calendar => 2 * 86_400_000,
         };
@@ -345,14 +381,20 @@ impl Draw {
     fn bad_engine(&mut self) -> EngineTrouble {
         let count = u32::try_from(1 + self.rng.below(3)).unwrap_or(1);
         let acts = self.rng.percent(50);
-        match self.rng.below(8) {
-            0 => EngineTrouble::SlowBefore { ms: 100 + self.rng.below(12_000) },
-            1 => EngineTrouble::SlowAfter { ms: 100 + self.rng.below(12_000) },
+        // Some of it beyond the deadline of a turn.
+        let ms = match self.profile {
+            Profile::Race => 100 + self.rng.below(12_000),
+            Profile::Calendar => 10_000 + self.rng.below(590_000),
+        };
+        match self.rng.below(9) {
+            0 => EngineTrouble::SlowBefore { ms },
+            1 => EngineTrouble::SlowAfter { ms },
             2 => EngineTrouble::Hangs { count, acts },
             3 => EngineTrouble::Fails { count, status: 500, acts },
             4 => EngineTrouble::Fails { count, status: 400, acts: false },
             5 => EngineTrouble::Drops { count },
             6 => EngineTrouble::Garbage { count },
+            7 => EngineTrouble::Fails { count, status: 429, acts: false },
             _ => {
                 let by = if self.rng.percent(50) { 1 } else { -1 };
                 EngineTrouble::Lies { count, by }
@@ -382,7 +424,7 @@ impl Draw {
 
     fn deed(&mut self) -> Deed {
         let game = self.game();
-        match self.rng.below(20) {
+        match self.rng.below(25) {
             0..=5 => Deed::Force { game },
             6 => Deed::Stop { game },
             7..=9 => {
@@ -396,6 +438,8 @@ impl Draw {
             14 | 15 => Deed::CreateVersion { version: format!("3.{}.0", self.rng.below(4)) },
             16 => Deed::UpdateVersion { version: format!("3.{}.0", self.rng.below(4)) },
             17 => Deed::DeprecateVersion { version: format!("3.{}.0", self.rng.below(4)) },
+            18 => Deed::Block { game, player: self.rng.below_usize(2) },
+            19..=21 => Deed::Get { game },
             _ => Deed::List,
         }
     }

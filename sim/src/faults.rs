@@ -11,6 +11,7 @@ use crate::board::lock;
 use crate::books::Books;
 use crate::plan::{End, EngineTrouble, Fault, Plan, Trouble};
 use crate::postgres::{Conduct, Span, Strike};
+use crate::strays;
 use crate::world::{ENGINES, LOBBY, NOTIFICATION, Pace, REDIS, RTM, STORE, World, gm_host};
 
 /// Between the end of a Game Master, or its failure to start, and its next start.
@@ -260,6 +261,23 @@ impl Faults {
                 }
                 true
             }
+            Trouble::GmFrozen { gm } => {
+                self.links_of(*gm).for_each(|(gm, host)| world.sim.hold(gm, host));
+                true
+            }
+            Trouble::RedisRefuses { how } => {
+                *lock(&world.board.redis.refuses) = Some(*how);
+                true
+            }
+            Trouble::HealthPoisoned
+            | Trouble::HealthRepeated { .. }
+            | Trouble::HealthOffsetLost
+            | Trouble::ForeignEvent => {
+                if self.down.contains(REDIS) || !self.stray(world, what, now_ms) {
+                    return;
+                }
+                false
+            }
             Trouble::ClockJump { gm, ms } => {
                 world.board.skew(*gm).fetch_add(*ms, Ordering::Relaxed);
                 false
@@ -304,6 +322,10 @@ impl Faults {
                     bad.clear();
                 }
             }
+            Trouble::GmFrozen { gm } => {
+                self.links_of(*gm).for_each(|(gm, host)| world.sim.release(gm, host));
+            }
+            Trouble::RedisRefuses { .. } => *lock(&world.board.redis.refuses) = None,
             Trouble::RtmDown => set_rtm(world, |faults| faults.is_unavailable = false),
             Trouble::RtmMute => set_rtm(world, |faults| faults.is_mute = false),
             Trouble::LobbyDown => {
@@ -321,8 +343,35 @@ impl Faults {
             | Trouble::PostgresStruck { .. }
             | Trouble::EngineEnds { .. }
             | Trouble::EngineForgets { .. }
+            | Trouble::HealthPoisoned
+            | Trouble::HealthRepeated { .. }
+            | Trouble::HealthOffsetLost
+            | Trouble::ForeignEvent
             | Trouble::ClockJump { .. } => {}
         }
+    }
+
+    /// Somebody else than those who should writes into Redis; false where it would prove nothing.
+    fn stray(&self, world: &World, what: &Trouble, now_ms: u64) -> bool {
+        let mut keys = lock(&world.keys);
+        let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
+        match what {
+            Trouble::HealthPoisoned => strays::poison(&mut keys, self.games.first(), now_ms),
+            Trouble::HealthRepeated { count } => strays::repeat(&mut keys, *count, now_ms),
+            Trouble::HealthOffsetLost => keys.lose_texts(),
+            // SUBTLE: above a lost end that was not noticed yet it would hide the loss, and nobody
+            // could tell.
+            _ if world.oracle.misses_what_was_published() => return false,
+            _ => strays::foreign(&mut keys, now_ms),
+        }
+        true
+    }
+
+    /// An instance, and each of the other hosts.
+    fn links_of(&self, gm: usize) -> impl Iterator<Item = (String, String)> {
+        let name = gm_host(gm);
+        let others = self.hosts.iter().filter(move |host| **host != gm_host(gm));
+        others.map(move |host| (name.clone(), host.clone()))
     }
 
     fn misbehave(&self, world: &World, game: usize, bad: &EngineTrouble) {

@@ -16,7 +16,7 @@
 //! * `world`: which hosts there are; `rpc` or `postgres`, and `redis`, keep things; `engines`.
 //! * `touched`: the ports as points of contact. `books`: what the store holds, read past it.
 //! * `plan`, `draw`: what happens in a life, as data, and how a seed makes it up.
-//! * `faults`, `workload`: carry it out. `board`: how faults reach into the hosts.
+//! * `faults`, `strays`, `workload`: carry it out. `board`: how faults reach into the hosts.
 //! * `oracle`, `chronicle`: what must hold, judged from outside, and what is told of it.
 
 pub mod board;
@@ -35,6 +35,7 @@ pub mod report;
 pub mod rpc;
 pub mod run;
 pub mod seams;
+mod strays;
 mod touched;
 pub mod workload;
 pub mod world;

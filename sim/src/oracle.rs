@@ -2,6 +2,7 @@
 //! append in the Redis host, and the engines' files, and compares them.
 
 mod ledger;
+mod members;
 mod rest;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,9 @@ use serde::Serialize;
 use service::ports::{Commit, CommitId, Expected};
 
 use self::ledger::Ledger;
+pub use self::ledger::While;
+use self::members::Barred;
+pub use self::members::Bounds;
 pub use self::rest::Unrest;
 use crate::board::lock;
 use crate::chronicle::Chronicle;
@@ -42,6 +46,8 @@ pub struct Oracle {
     /// Nothing comes between Game Master and the engines, so that one without a guard is asked for no
     /// turn twice either.
     engines_are_reached: bool,
+    /// How long a member who was barred may be let through.
+    bounds: Bounds,
     inner: Mutex<Inner>,
 }
 
@@ -59,6 +65,16 @@ struct Inner {
     changes: BTreeMap<String, u64>,
     /// The names of commits that applied, where the store does not tell a repeat from a first try.
     applied: BTreeSet<CommitId>,
+    /// Who was barred by Lobby.
+    barred: Barred,
+    /// How often was looked whether a promise is kept, by what was looked at.
+    checked: BTreeMap<&'static str, u64>,
+}
+
+impl Inner {
+    fn check(&mut self, what: &'static str) {
+        *self.checked.entry(what).or_default() += 1;
+    }
 }
 
 impl Oracle {
@@ -67,8 +83,10 @@ impl Oracle {
         chronicle: Arc<Chronicle>,
         engines: Arc<Engines>,
         engines_are_reached: bool,
+        bounds: Bounds,
     ) -> Arc<Self> {
-        Arc::new(Self { chronicle, engines, engines_are_reached, inner: Mutex::default() })
+        let inner = Mutex::default();
+        Arc::new(Self { chronicle, engines, engines_are_reached, bounds, inner })
     }
 
     /// A promise is broken.
@@ -90,6 +108,12 @@ impl Oracle {
     /// How often each change of status was committed.
     pub fn changes(&self) -> BTreeMap<String, u64> {
         lock(&self.inner).changes.clone()
+    }
+
+    /// How often was looked whether a promise is kept, by what was looked at.
+    pub fn checked(&self) -> BTreeMap<String, u64> {
+        let checked = &lock(&self.inner).checked;
+        checked.iter().map(|(what, count)| ((*what).to_owned(), *count)).collect()
     }
 
     /// The engine of a game lied or lost its memory.
@@ -181,6 +205,7 @@ impl Oracle {
             let status = |rt: Option<&Runtime>| rt.map_or("absent", |rt| rt.status().as_str());
             let (from, to) = (status(before.as_deref()), status(after.as_deref()));
             *inner.changes.entry(format!("{from} -> {to}")).or_default() += 1;
+            inner.check("commits");
             let ledger = inner.games.entry(game.to_owned()).or_default();
             if revision(&ledger.last) != revision(&before) {
                 problems.push(("nothing_else_changes_a_record", "not what was committed last"));
@@ -188,7 +213,7 @@ impl Oracle {
             if was_early(commit, before.as_deref(), after.as_deref()) {
                 problems.push(("no_turn_early", "a regular turn began before it was due"));
             }
-            ledger.committed(after.as_ref(), &commit.messages);
+            ledger.committed(after.as_ref(), &commit.messages, self.chronicle.now_ms());
         }
         for (promise, how) in problems {
             self.violated(promise, Some(game), how);
@@ -205,6 +230,7 @@ impl Oracle {
         if self.is_excused(game) {
             return;
         }
+        lock(&self.inner).check("engines compared");
         let turns = self.engines.turns(game).unwrap_or_default();
         let (is, says) = (turns.last().copied().unwrap_or(0), record.current_turn);
         if is < says {
@@ -227,21 +253,83 @@ impl Oracle {
         }
     }
 
-    /// Somebody was told that a game is at a revision, with this turn: was it ever?
-    pub fn answered(&self, game: &str, revision: u64, status: &str, turn: u32) {
-        let known = {
-            let inner = lock(&self.inner);
-            inner.games.get(game).is_some_and(|ledger| ledger.knows(revision, status, turn))
+    /// Somebody was told that a game is at a revision, with this turn: was it ever, and was it while
+    /// that was asked and answered?
+    pub fn answered(&self, game: &str, shown: (u64, &str, u32), during: While) {
+        let (revision, status, turn) = shown;
+        let (known, of_its_time) = {
+            let mut inner = lock(&self.inner);
+            inner.check("answers");
+            let ledger = inner.games.get(game);
+            let known = ledger.is_some_and(|ledger| ledger.knows(revision, status, turn));
+            (known, ledger.is_some_and(|ledger| ledger.was(Some(shown), during)))
         };
+        let how = || format!("an answer shows revision {revision}, {status}, turn {turn}");
         if !known {
-            let how = format!("an answer shows revision {revision}, {status}, turn {turn}");
-            self.violated("only_what_is_durable_is_acknowledged", Some(game), &how);
+            self.violated("only_what_is_durable_is_acknowledged", Some(game), &how());
+        } else if !of_its_time {
+            let how = format!("{}, at no instant of {during:?}", how());
+            self.violated("answers_are_of_their_time", Some(game), &how);
+        }
+    }
+
+    /// Somebody was told that there is no record of a game: was there none, while that was asked and
+    /// answered?
+    pub fn answered_absent(&self, game: &str, during: While) {
+        let of_its_time = {
+            let mut inner = lock(&self.inner);
+            inner.check("answers");
+            inner.games.get(game).is_none_or(|ledger| ledger.was(None, during))
+        };
+        if !of_its_time {
+            let how = format!("an answer shows no record, at no instant of {during:?}");
+            self.violated("answers_are_of_their_time", Some(game), &how);
+        }
+    }
+
+    /// Lobby could not tell Game Master that the members of a game changed.
+    pub fn not_told(&self, game: &str) {
+        self.chronicle.note(Some(game), "lobby: the change of members is not told");
+        lock(&self.inner).barred.not_told(game);
+    }
+
+    /// How often that was so.
+    pub fn untold(&self, game: &str) -> u64 {
+        lock(&self.inner).barred.untold(game)
+    }
+
+    /// Lobby said that it has barred a member; `told` is the instance that knows of it.
+    pub fn barred(&self, game: &str, user: &str, told: Option<usize>) {
+        lock(&self.inner).barred.barred(game, user, self.chronicle.now_ms(), told);
+    }
+
+    /// A player's call that was asked at an instant was let through, or refused for who asked.
+    pub fn player_answered(
+        &self,
+        (game, user): (&str, &str),
+        gm: usize,
+        asked_ms: i64,
+        is_accepted: bool,
+    ) {
+        let must_be_refused = {
+            let mut inner = lock(&self.inner);
+            let barred = &inner.barred;
+            let must = barred.must_be_refused((game, user), gm, asked_ms, self.bounds);
+            if must {
+                inner.check("calls of barred members");
+            }
+            must
+        };
+        if must_be_refused && is_accepted {
+            let how = format!("gm-{gm} lets {user} through, who asked at {asked_ms} ms");
+            self.violated("a_barred_member_is_refused", Some(game), &how);
         }
     }
 
     /// An entry was appended: told by the Redis host.
     pub fn appended(&self, keys: &Keys, key: &str, id: StreamId, payload: &[u8]) {
         let Ok(text) = std::str::from_utf8(payload) else { return };
+        lock(&self.inner).check("appends");
         if key == Channel::LobbyEvents.as_str() {
             let Ok(Message::Lobby(event)) = serde_json::from_str(text) else {
                 return self.violated("messages_follow_commits", None, "an unreadable event");
@@ -294,6 +382,12 @@ impl Oracle {
         for (game, how) in wrong {
             self.violated("messages_follow_commits", Some(&game), how);
         }
+    }
+
+    /// Whether entries that were on the streams are lost, and not there again.
+    pub fn misses_what_was_published(&self) -> bool {
+        let lost = lock(&self.inner).streams_lost;
+        lost && !self.owed().is_empty()
     }
 
     /// What is still owed to the streams, game by game.

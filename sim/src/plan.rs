@@ -54,6 +54,10 @@ pub enum Sabotage {
     ForgetKeys,
     /// Engines that say they look at the turn that is expected of them, and do not.
     Unguarded,
+    /// Game Masters that believe what Lobby said of members for ever, as long as nobody objects.
+    BelieveForEver,
+    /// Looks at a record that show what it was before.
+    ShowThePast,
 }
 
 /// What the records are kept in.
@@ -165,6 +169,18 @@ pub enum Loss {
     Everything,
 }
 
+/// Why Redis refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// It is a replica: it takes no writes.
+    ReadOnly,
+    /// It is reading its file: it takes nothing.
+    Loading,
+    /// It has no memory left: it takes no more entries.
+    Full,
+}
+
 /// What goes wrong. Hosts are named as in the world: `gm-0`, `store`, `redis`, `engines`, `rtm`,
 /// `lobby`, `notification`, `gateway`, `admin`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -227,13 +243,26 @@ pub enum Trouble {
     RtmCrash,
     /// The process that reads the intents ends, and starts again where it was.
     NotificationCrash,
+    /// Everything between an instance and everybody else waits for longer than its leases last, as if
+    /// it were frozen, and arrives when it is over; only that its own clock goes on.
+    GmFrozen { gm: usize },
+    /// Redis answers, and refuses.
+    RedisRefuses { how: Refusal },
+    /// Somebody writes what is no health event, or is about no game there is, among them.
+    HealthPoisoned,
+    /// So many of the latest health events are told a second time.
+    HealthRepeated { count: usize },
+    /// The place up to which health events were read is lost.
+    HealthOffsetLost,
+    /// Somebody else writes among the events for Lobby, under an id from the far future.
+    ForeignEvent,
     /// The clock of an instance jumps, and stays so.
     ClockJump { gm: usize, ms: i64 },
 }
 
 impl Trouble {
     /// Every name there is.
-    pub const NAMES: [&'static str; 40] = [
+    pub const NAMES: [&'static str; 49] = [
         "gm_crash",
         "gm_stops",
         "gm_crash_at",
@@ -262,6 +291,7 @@ impl Trouble {
         "engine_hangs",
         "engine_5xx",
         "engine_4xx",
+        "engine_429",
         "engine_drops",
         "engine_garbage",
         "engine_lies",
@@ -273,6 +303,14 @@ impl Trouble {
         "lobby_crash",
         "rtm_crash",
         "notification_crash",
+        "gm_frozen",
+        "redis_read_only",
+        "redis_loading",
+        "redis_full",
+        "health_poisoned",
+        "health_repeated",
+        "health_offset_lost",
+        "foreign_event",
         "clock_jump",
     ];
 
@@ -312,6 +350,14 @@ impl Trouble {
             Self::LobbyCrash => "lobby_crash",
             Self::RtmCrash => "rtm_crash",
             Self::NotificationCrash => "notification_crash",
+            Self::GmFrozen { .. } => "gm_frozen",
+            Self::RedisRefuses { how: Refusal::ReadOnly } => "redis_read_only",
+            Self::RedisRefuses { how: Refusal::Loading } => "redis_loading",
+            Self::RedisRefuses { how: Refusal::Full } => "redis_full",
+            Self::HealthPoisoned => "health_poisoned",
+            Self::HealthRepeated { .. } => "health_repeated",
+            Self::HealthOffsetLost => "health_offset_lost",
+            Self::ForeignEvent => "foreign_event",
             Self::ClockJump { .. } => "clock_jump",
         }
     }
@@ -344,6 +390,7 @@ impl EngineTrouble {
             Self::SlowBefore { .. } | Self::SlowAfter { .. } => "engine_slow",
             Self::Hangs { .. } => "engine_hangs",
             Self::Fails { status: 500.., .. } => "engine_5xx",
+            Self::Fails { status: 429, .. } => "engine_429",
             Self::Fails { .. } => "engine_4xx",
             Self::Drops { .. } => "engine_drops",
             Self::Garbage { .. } => "engine_garbage",
@@ -403,6 +450,8 @@ pub enum Deed {
     UpdateVersion { version: String },
     /// No new games on a version.
     DeprecateVersion { version: String },
+    /// The record of a game.
+    Get { game: usize },
     /// The list of all games.
     List,
 }
@@ -420,6 +469,7 @@ impl Deed {
             Self::CreateVersion { .. } => "create_version",
             Self::UpdateVersion { .. } => "update_version",
             Self::DeprecateVersion { .. } => "deprecate_version",
+            Self::Get { .. } => "get",
             Self::List => "list",
         }
     }

@@ -20,7 +20,7 @@ pub use self::keys::{Entry, Keys};
 use self::resp::Reply;
 use crate::board::{Board, lock, take_one};
 use crate::oracle::Oracle;
-use crate::plan::Loss;
+use crate::plan::{Loss, Refusal};
 use crate::seams::{SimClock, elapsed_ms};
 
 const NOT_ABOVE: &str =
@@ -75,7 +75,10 @@ impl RedisHost {
                 tokio::time::sleep(Duration::from_millis(delay)).await;
             }
             let is_append = request.first().is_some_and(|name| name == b"XADD" || name == b"EVAL");
-            let reply = self.answer(&request, appended).await;
+            let reply = match self.refusal(&request) {
+                Some(refused) => refused,
+                None => self.answer(&request, appended).await,
+            };
             if is_append && take_one(&self.board.redis.answers_lost) {
                 self.oracle.chronicle.note(None, "redis: appended, answer lost");
                 return Ok(());
@@ -132,6 +135,27 @@ impl RedisHost {
             }
             _ => self.unknown(&words),
         }
+    }
+
+    /// What it says where it is told to refuse.
+    fn refusal(&self, request: &[Vec<u8>]) -> Option<Reply> {
+        let how = (*lock(&self.board.redis.refuses))?;
+        let name = request.first()?.as_slice();
+        let writes = matches!(name, b"XADD" | b"EVAL" | b"SET" | b"XTRIM");
+        let why = match how {
+            Refusal::Loading => "LOADING Redis is loading the dataset in memory",
+            Refusal::ReadOnly if writes => "READONLY You can't write against a read only replica.",
+            Refusal::Full if writes && name != b"XTRIM" => {
+                "OOM command not allowed when used memory > 'maxmemory'."
+            }
+            Refusal::ReadOnly | Refusal::Full => return None,
+        };
+        // The script begins, and is refused its first entry.
+        if name == b"EVAL" && how != Refusal::Loading {
+            let refused = vec![Reply::bulk("refused"), Reply::bulk(why)];
+            return Some(Reply::List(vec![Reply::List(refused)]));
+        }
+        Some(Reply::Error(why.into()))
     }
 
     fn unknown(&self, words: &[&str]) -> Reply {

@@ -60,7 +60,7 @@ pub struct Report {
     pub changes: BTreeMap<String, u64>,
     /// How often each deed was answered how.
     pub deeds: BTreeMap<String, u64>,
-    /// How often what was checked.
+    /// How often was looked whether a promise is kept, by what was looked at.
     #[serde(default)]
     pub checked: BTreeMap<String, u64>,
     /// The life as a page, where one was asked for.
@@ -156,7 +156,7 @@ pub fn run(plan: &Plan, is_traced: bool, has_page: bool) -> Report {
         touched: life.world.board.touched(),
         changes: life.world.oracle.changes(),
         deeds: life.world.deeds.counted(),
-        checked: BTreeMap::new(),
+        checked: life.world.oracle.checked(),
         page: None,
     };
     if has_page {

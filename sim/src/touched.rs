@@ -1,7 +1,8 @@
 //! The store as one instance asks it: the adapter itself, whose calls are points of contact.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,7 +16,7 @@ use service::ports::{
     VersionCommitted,
 };
 
-use crate::board::Board;
+use crate::board::{Board, lock};
 use crate::plan::{Moment, Sabotage};
 
 /// What is sabotaged happens to every so many of the calls.
@@ -28,6 +29,9 @@ pub(crate) struct TouchedStore {
     gm: usize,
     sabotage: Option<Sabotage>,
     commits: AtomicU64,
+    loads: AtomicU64,
+    /// What was loaded first of each game, where the past is shown.
+    past: Mutex<BTreeMap<GameId, Arc<Runtime>>>,
 }
 
 impl TouchedStore {
@@ -38,7 +42,16 @@ impl TouchedStore {
         gm: usize,
         sabotage: Option<Sabotage>,
     ) -> Self {
-        Self { inner, board, gm, sabotage, commits: AtomicU64::new(0) }
+        let (commits, loads, past) = (AtomicU64::new(0), AtomicU64::new(0), Mutex::default());
+        Self { inner, board, gm, sabotage, commits, loads, past }
+    }
+
+    /// Every so many looks at a record show what was loaded before.
+    fn past(&self, loaded: Arc<Runtime>) -> Arc<Runtime> {
+        let mut past = lock(&self.past);
+        let first = past.entry(loaded.game_id.clone()).or_insert_with(|| Arc::clone(&loaded));
+        let is_its_turn = self.loads.fetch_add(1, Ordering::Relaxed) % SABOTAGED == SABOTAGED - 1;
+        if is_its_turn { Arc::clone(first) } else { loaded }
     }
 
     async fn touched<T>(&self, name: &str, call: impl Future<Output = T> + Send) -> T {
@@ -55,7 +68,11 @@ impl TouchedStore {
 #[async_trait]
 impl Store for TouchedStore {
     async fn load(&self, game: &GameId) -> Result<Option<Arc<Runtime>>, StoreError> {
-        self.touched("load", self.inner.load(game)).await
+        let loaded = self.touched("load", self.inner.load(game)).await?;
+        if self.sabotage == Some(Sabotage::ShowThePast) {
+            return Ok(loaded.map(|record| self.past(record)));
+        }
+        Ok(loaded)
     }
 
     async fn commit(&self, commit: &Commit) -> Result<Committed, CommitError> {

@@ -18,9 +18,9 @@ use turmoil::Sim;
 use crate::board::{Board, lock};
 use crate::books::Books;
 use crate::net::SimNet;
-use crate::oracle::Oracle;
+use crate::oracle::{Oracle, While};
 use crate::plan::{Action, Deed, GamePlan, Plan};
-use crate::world::{ADMIN, GATEWAY, LOBBY, PORT, Pace, gm_host};
+use crate::world::{ADMIN, GATEWAY, LOBBY, PORT, Pace, TOLD_BY_LOBBY, gm_host};
 
 /// The versions that games are played on; the later ones of a line are for patches.
 pub const VERSIONS: [&str; 4] = ["1.0.0", "1.0.1", "2.0.0", "2.0.1"];
@@ -34,6 +34,8 @@ pub struct Deeds {
     pace: Pace,
     oracle: Arc<Oracle>,
     books: Books,
+    /// How old a record may be that is shown in place of one that cannot be read.
+    board_ms: i64,
     /// How often each deed was answered how.
     counted: Mutex<BTreeMap<String, u64>>,
     /// Versions that were registered, and whether they were deprecated, as acknowledged.
@@ -47,6 +49,12 @@ struct Shown {
     revision: u64,
     runtime_status: String,
     current_turn: u32,
+}
+
+/// A page of a list of them.
+#[derive(Deserialize)]
+struct Listed {
+    items: Vec<Shown>,
 }
 
 /// The answer to one request.
@@ -64,10 +72,10 @@ struct Wanted {
 }
 
 impl Deeds {
-    pub(crate) fn new(plan: Plan, oracle: Arc<Oracle>, books: Books) -> Arc<Self> {
+    pub(crate) fn new(plan: Plan, oracle: Arc<Oracle>, books: Books, board_ms: i64) -> Arc<Self> {
         let pace = Pace::of(plan.profile);
         let (counted, versions) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { plan, pace, oracle, books, counted, versions })
+        Arc::new(Self { plan, pace, oracle, books, board_ms, counted, versions })
     }
 
     /// How often each deed was answered how.
@@ -135,6 +143,11 @@ impl Deeds {
             Deed::DeprecateVersion { version: number } => {
                 version(Method::POST, format!("/{number}/deprecate"), String::new())
             }
+            Deed::Get { game } => {
+                let id = self.game(*game)?.id.clone();
+                let path = format!("runtimes/{id}");
+                Some(Wanted { method: Method::GET, path, body: String::new(), game: Some(id) })
+            }
             Deed::List => {
                 let path = "runtimes".to_owned();
                 Some(Wanted { method: Method::GET, path, body: String::new(), game: None })
@@ -153,16 +166,23 @@ impl Deeds {
         let key = format!("action-{number}");
         let patience = Duration::from_millis(action.patience_ms);
         let mut first: Option<Answer> = None;
+        // A repeat may be given the answer to the first request of its name.
+        let asked_ms = self.oracle.chronicle.now_ms();
         for _ in 0..=action.repeats {
             let url =
                 format!("http://{}:{PORT}/api/v1/internal/{}", gm_host(action.gm), wanted.path);
+            let is_look = wanted.method == Method::GET;
+            let asked_ms = if is_look { self.oracle.chronicle.now_ms() } else { asked_ms };
             let answer = send(client, &wanted, &url, "admin", &key, patience).await;
+            let answered_ms = self.oracle.chronicle.now_ms();
             let shown = answer.as_ref().map_or("no answer", |a| a.status.as_str()).to_owned();
             self.count(action.what.name(), &shown);
             let told = format!("admin: {} {} {shown}", action.what.name(), wanted.path);
             self.oracle.chronicle.note(wanted.game.as_deref(), &told);
+            if let Some(answer) = &answer {
+                self.judge(&action.what, answer, While { asked_ms, answered_ms });
+            }
             if let Some(answer) = answer.filter(|answer| answer.status.is_success()) {
-                self.judge(&action.what, &answer);
                 let keeps_key = match &wanted.game {
                     Some(game) => self.books.has_operation_of(game, &key).await,
                     None => wanted.method != Method::GET,
@@ -189,17 +209,36 @@ impl Deeds {
         }
     }
 
-    /// What was acknowledged must be durable.
-    fn judge(&self, deed: &Deed, answer: &Answer) {
+    /// What was acknowledged must be durable, and what was shown must have been so.
+    fn judge(&self, deed: &Deed, answer: &Answer, during: While) {
+        if !answer.status.is_success() {
+            if let (StatusCode::NOT_FOUND, Deed::Get { game }) = (answer.status, deed)
+                && let Some(game) = self.game(*game)
+            {
+                self.oracle.answered_absent(&game.id, during);
+            }
+            return;
+        }
         if let Ok(shown) = serde_json::from_slice::<Shown>(&answer.body) {
-            let Shown { game_id, revision, runtime_status, current_turn } = shown;
-            self.oracle.answered(&game_id, revision, &runtime_status, current_turn);
+            // Where the record cannot be read again after a change, the board's is shown.
+            let is_look = matches!(deed, Deed::Get { .. });
+            let old_ms = if is_look { 0 } else { self.board_ms };
+            let during = While { asked_ms: during.asked_ms.saturating_sub(old_ms), ..during };
+            self.shown(&shown, during);
+            let Shown { game_id, runtime_status, .. } = shown;
             if matches!(deed, Deed::Stop { .. }) && runtime_status != "stopped" {
                 let how = format!("a stop is answered with {runtime_status}");
                 self.oracle.violated("acknowledged_changes_stay", Some(&game_id), &how);
             }
         }
         match deed {
+            Deed::List => match serde_json::from_slice::<Listed>(&answer.body) {
+                Ok(list) => list.items.iter().for_each(|shown| self.shown(shown, during)),
+                Err(error) => {
+                    let how = format!("a list cannot be read: {error}");
+                    self.oracle.violated("answers_are_of_their_time", None, &how);
+                }
+            },
             Deed::CreateVersion { version } => {
                 lock(&self.versions).entry(version.clone()).or_insert(false);
             }
@@ -213,14 +252,24 @@ impl Deeds {
             | Deed::Banish { .. }
             | Deed::Block { .. }
             | Deed::UpdateVersion { .. }
-            | Deed::List => {}
+            | Deed::Get { .. } => {}
         }
+    }
+
+    fn shown(&self, shown: &Shown, during: While) {
+        let Shown { game_id, revision, runtime_status, current_turn } = shown;
+        self.oracle.answered(game_id, (*revision, runtime_status, *current_turn), during);
     }
 
     async fn block(&self, client: &HttpClient, game: usize, player: usize) {
         let Some(game) = self.game(game) else { return };
         let path = format!("games/{}/members/{}/block", game.id, user(player));
+        let untold = self.oracle.untold(&game.id);
         let status = self.ask_lobby(client, Method::POST, &path, String::new()).await;
+        if status.as_ref().is_some_and(|answer| answer.status.is_success()) {
+            let told = (self.oracle.untold(&game.id) == untold).then_some(TOLD_BY_LOBBY);
+            self.oracle.barred(&game.id, &user(player), told);
+        }
         let status = status.as_ref().map_or("no answer", |answer| answer.status.as_str());
         self.count("block", status);
         self.oracle.chronicle.note(Some(&game.id), &format!("lobby: block {status}"));
@@ -443,6 +492,7 @@ fn play(deeds: &Arc<Deeds>, net: &Arc<SimNet>) {
         };
         let client = HttpClient::new(Arc::<SimNet>::clone(net), limits, None);
         let gateway = Arc::new(Gateway::new(client, options));
+        let gm = number % deeds.plan.gms;
         for player in 0..game.players {
             let player = Player {
                 gateway: Arc::clone(&gateway),
@@ -461,6 +511,10 @@ fn play(deeds: &Arc<Deeds>, net: &Arc<SimNet>) {
                     Unreadable => "unreadable".to_owned(),
                 };
                 deeds.count("player", &outcome);
+                let took_ms = i64::try_from(event.took.as_millis()).unwrap_or(i64::MAX);
+                let asked_ms = deeds.oracle.chronicle.now_ms().saturating_sub(took_ms);
+                let who = (event.game_id.as_str(), event.user_id.as_str());
+                deeds.oracle.player_answered(who, gm, asked_ms, outcome == "accepted");
             };
             tokio::spawn(player.run(observe, CancellationToken::new()));
         }

@@ -18,9 +18,9 @@ use machine::{Channel, Resolution, StreamId};
 use net::{Net, RedisLimits, ServerLimits};
 use peers::backoff::Backoff;
 use peers::bus::{Bus, FollowLimits};
-use peers::env::{Env, unobserved};
+use peers::env::{Env, Observer, unobserved};
 use peers::lobby::flow::FlowTiming;
-use peers::lobby::{Lobby, LobbyConfig};
+use peers::lobby::{self, Lobby, LobbyConfig};
 use peers::notification::Notification;
 use peers::redis_bus::RedisBus;
 use peers::rtm::{Rtm, RtmConfig, RtmHandle};
@@ -42,7 +42,7 @@ use crate::books::Books;
 use crate::chronicle::Chronicle;
 use crate::engines::{Engines, SimLauncher};
 use crate::net::SimNet;
-use crate::oracle::Oracle;
+use crate::oracle::{Bounds, Oracle};
 use crate::plan::{Moment, Plan, Profile, Sabotage, StoreKind};
 use crate::postgres::{Answer, Database, Member};
 use crate::redis::{Keys, RedisHost};
@@ -74,8 +74,11 @@ pub const NOTIFICATION: &str = "notification";
 /// Where everybody listens who speaks HTTP.
 pub const PORT: u16 = 8080;
 
-/// Published messages are kept for longer than any run.
-const KEEP_PUBLISHED: TimeDelta = TimeDelta::days(400);
+/// The instance that Lobby works with.
+pub const TOLD_BY_LOBBY: usize = 0;
+
+/// Published messages are kept for longer than any run, wherever the clocks jump to.
+const KEEP_PUBLISHED: TimeDelta = TimeDelta::days(20 * 365);
 
 /// The name of an instance's host.
 pub fn gm_host(gm: usize) -> String {
@@ -100,6 +103,8 @@ pub struct Pace {
     pub answer: Duration,
     /// For a call over HTTP.
     pub call: Duration,
+    /// How long Lobby's word on who is a member is believed.
+    pub believed: Duration,
     /// How late a turn may be after everything healed.
     pub late_ms: i64,
 }
@@ -115,6 +120,7 @@ impl Pace {
                 connect: ms(2_000),
                 answer: ms(2_000),
                 call: ms(5_000),
+                believed: ms(4_000),
                 late_ms: 10_000,
             },
             Profile::Calendar => Self {
@@ -123,6 +129,7 @@ impl Pace {
                 connect: ms(150_000),
                 answer: ms(150_000),
                 call: ms(450_000),
+                believed: ms(1_800_000),
                 late_ms: 3_600_000,
             },
         }
@@ -141,6 +148,8 @@ pub struct World {
     pub engines: Arc<Engines>,
     /// What the store holds.
     pub books: Books,
+    /// What Redis holds.
+    pub keys: Arc<Mutex<Keys>>,
     /// Runtime Manager's levers, once it is up.
     pub rtm: Arc<Mutex<Option<RtmHandle>>>,
     /// What the people did.
@@ -164,7 +173,13 @@ impl World {
         let board = Arc::new(Board::seen_by(Arc::clone(&chronicle.recorder)));
         let is_unguarded = plan.sabotage == Some(Sabotage::Unguarded);
         let engines = Engines::new(&plan.games, plan.seed, is_unguarded);
-        let oracle = Oracle::new(chronicle, Arc::clone(&engines), plan.only_the_store_fails());
+        let published = settings(pace, 0);
+        let bounds = Bounds {
+            believed_ms: published.as_ref().map_or(0, believed_ms),
+            others_are_told: plan.store == StoreKind::Embedded,
+        };
+        let reached = plan.only_the_store_fails();
+        let oracle = Oracle::new(chronicle, Arc::clone(&engines), reached, bounds);
         let clock: Arc<dyn Clock> = Arc::new(SimClock::default());
         let books = match plan.store {
             StoreKind::Embedded => Books::Embedded(Arc::new(Embedded::in_memory(clock))),
@@ -172,14 +187,16 @@ impl World {
         };
         let desk = Arc::new(Desk::default());
         let rtm = Arc::default();
-        let deeds = workload::Deeds::new(plan.clone(), Arc::clone(&oracle), books.clone());
+        let board_ms = published.map_or(0, |settings| whole_ms(settings.board_ttl));
+        let deeds =
+            workload::Deeds::new(plan.clone(), Arc::clone(&oracle), books.clone(), board_ms);
         let Plan { seed, profile, sabotage, .. } = *plan;
         let parts = Parts { seed, pace, profile, sabotage, board, oracle };
         match &books {
             Books::Embedded(store) => parts.add_store(&mut sim, store, &desk),
             Books::Postgres(database) => parts.add_database(&mut sim, database),
         }
-        parts.add_redis(&mut sim);
+        let keys = parts.add_redis(&mut sim);
         parts.add_engines(&mut sim, &engines);
         parts.add_rtm(&mut sim, &engines, &rtm);
         parts.add_lobby(&mut sim);
@@ -189,7 +206,7 @@ impl World {
         }
         workload::add_people(&mut sim, &deeds, &parts.board);
         let Parts { board, oracle, .. } = parts;
-        Self { sim, board, oracle, engines, books, rtm, deeds }
+        Self { sim, board, oracle, engines, books, keys, rtm, deeds }
     }
 
     /// Every host there is.
@@ -282,17 +299,19 @@ impl Parts {
         });
     }
 
-    fn add_redis(&self, sim: &mut Sim<'static>) {
+    fn add_redis(&self, sim: &mut Sim<'static>) -> Arc<Mutex<Keys>> {
         let host = RedisHost {
             net: self.net(REDIS),
-            keys: Arc::new(Mutex::new(Keys::default())),
+            keys: Arc::default(),
             board: Arc::clone(&self.board),
             oracle: Arc::clone(&self.oracle),
         };
+        let keys = Arc::clone(&host.keys);
         sim.host(REDIS, move || {
             let host = host.clone();
             async move { Ok(host.run().await?) }
         });
+        keys
     }
 
     fn add_engines(&self, sim: &mut Sim<'static>, engines: &Arc<Engines>) {
@@ -345,7 +364,8 @@ impl Parts {
     }
 
     fn add_lobby(&self, sim: &mut Sim<'static>) {
-        let mut config = LobbyConfig::new(any(PORT), format!("http://{}:{PORT}", gm_host(0)));
+        let mut config =
+            LobbyConfig::new(any(PORT), format!("http://{}:{PORT}", gm_host(TOLD_BY_LOBBY)));
         config.rtm_url = Some(format!("http://{RTM}:{PORT}"));
         config.follow = self.follow();
         config.server = self.server();
@@ -358,13 +378,18 @@ impl Parts {
             register_tries: 3,
         };
         let (net, bus, env) = (self.net(LOBBY), self.bus(LOBBY), self.env(2));
-        let state = StateFile::in_memory();
+        let (state, oracle) = (StateFile::in_memory(), Arc::clone(&self.oracle));
         sim.host(LOBBY, move || {
             let (config, net, env) = (config.clone(), Arc::clone(&net), env.clone());
-            let (bus, state) = (bus(), state.clone());
+            let (bus, state, oracle) = (bus(), state.clone(), Arc::clone(&oracle));
             async move {
                 let bus = bus.ok_or("no bus")?;
-                let lobby = Lobby::bind_over(state, config, net, bus, env, unobserved()).await?;
+                let seen: Observer<lobby::Event> = Arc::new(move |event| {
+                    if let lobby::Event::InvalidationFailed { game_id, .. } = event {
+                        oracle.not_told(game_id);
+                    }
+                });
+                let lobby = Lobby::bind_over(state, config, net, bus, env, seen).await?;
                 lobby.run(CancellationToken::new()).await;
                 Ok(())
             }
@@ -385,31 +410,11 @@ impl Parts {
     }
 
     fn settings(&self, gm: usize) -> Option<Settings> {
-        let mut settings = Settings::development(
-            any(PORT),
-            format!("http://{LOBBY}:{PORT}"),
-            format!("http://{RTM}:{PORT}"),
-            vec!["0.0.0.0/0".parse().ok()?],
-        );
-        settings.instance = gm_host(gm).parse().ok()?;
+        let mut settings = settings(self.pace, gm)?;
         settings.http.server = self.server();
-        settings.keep_published = KEEP_PUBLISHED;
-        settings.schedule_resolution = Resolution::Seconds;
-        let Pace { connect, call, answer, .. } = self.pace;
-        // Where an answer takes its time, a term must outlast more than one of them.
-        settings.term_ttl = settings.term_ttl.max(answer * 5 / 2);
-        settings.connect_timeout = connect;
-        settings.engine_limits.admin = call;
-        settings.engine_limits.player = call;
-        settings.engine_limits.turn = call * 2;
-        settings.lobby_timeout = call * 2;
-        settings.rtm_timeout = call * 4;
-        let lease = |call: Duration| {
-            TimeDelta::from_std(call).unwrap_or(TimeDelta::MAX) + TimeDelta::seconds(5)
-        };
-        settings.policy.probe_lease = lease(call);
-        settings.policy.turn_lease = lease(call * 2);
-        settings.policy.rtm_lease = lease(call * 4);
+        if self.sabotage == Some(Sabotage::BelieveForEver) {
+            settings.membership_ttl = Duration::from_secs(86_400);
+        }
         Some(settings)
     }
 
@@ -435,6 +440,47 @@ impl Parts {
             async move { instance.run().await }
         });
     }
+}
+
+/// The settings of an instance; those that are the same for all say what Game Master promises.
+fn settings(pace: Pace, gm: usize) -> Option<Settings> {
+    let mut settings = Settings::development(
+        any(PORT),
+        format!("http://{LOBBY}:{PORT}"),
+        format!("http://{RTM}:{PORT}"),
+        vec!["0.0.0.0/0".parse().ok()?],
+    );
+    settings.instance = gm_host(gm).parse().ok()?;
+    settings.keep_published = KEEP_PUBLISHED;
+    settings.trim_after = Some(KEEP_PUBLISHED);
+    settings.schedule_resolution = Resolution::Seconds;
+    let Pace { connect, call, answer, believed, .. } = pace;
+    settings.membership_ttl = believed;
+    // Where an answer takes its time, a term must outlast more than one of them.
+    settings.term_ttl = settings.term_ttl.max(answer * 5 / 2);
+    settings.connect_timeout = connect;
+    settings.engine_limits.admin = call;
+    settings.engine_limits.player = call;
+    settings.engine_limits.turn = call * 2;
+    settings.lobby_timeout = call * 2;
+    settings.rtm_timeout = call * 4;
+    let lease = |call: Duration| {
+        TimeDelta::from_std(call).unwrap_or(TimeDelta::MAX) + TimeDelta::seconds(5)
+    };
+    settings.policy.probe_lease = lease(call);
+    settings.policy.turn_lease = lease(call * 2);
+    settings.policy.rtm_lease = lease(call * 4);
+    Some(settings)
+}
+
+/// How long after Lobby has barred somebody an instance that nobody told of it may let them through:
+/// an answer from before may be under way for so long, and is believed from when it came.
+fn believed_ms(settings: &Settings) -> i64 {
+    whole_ms(settings.membership_ttl + settings.lobby_timeout)
+}
+
+fn whole_ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// A database whose commits are told to the oracle.
@@ -588,7 +634,14 @@ impl Streams for TouchedStreams {
                     let _ = self.inner.append(stream, AppendAt::Next, entry.payload).await;
                 }
             }
-            Some(Sabotage::SwallowCommits | Sabotage::ForgetKeys | Sabotage::Unguarded) | None => {}
+            Some(
+                Sabotage::SwallowCommits
+                | Sabotage::ForgetKeys
+                | Sabotage::Unguarded
+                | Sabotage::BelieveForEver
+                | Sabotage::ShowThePast,
+            )
+            | None => {}
         }
         self.touched("streams.append_all", self.inner.append_all(stream, onto, entries)).await
     }

@@ -94,6 +94,17 @@ fn whoever_looks_on_notices() {
         "for_ms": 4_000,
         "what": { "kind": "engine", "game": 0, "bad": { "how": "slow_before", "ms": 13_500 } },
     }]);
+    // Lobby bars a player, and cannot say so.
+    let unheard = json!([{
+        "at_ms": 5_000,
+        "for_ms": 25_000,
+        "what": { "kind": "one_way", "from": "lobby", "to": "gm-0" },
+    }]);
+    let deed = |at_ms: i32, what: Value| json!({ "at_ms": at_ms, "gm": 0, "patience_ms": 15_000, "repeats": 0, "what": what });
+    let block = deed(6_000, json!({ "kind": "block", "game": 0, "player": 0 }));
+    let looks: Vec<Value> = (0..20)
+        .map(|number| deed(8_000 + 1_000 * number, json!({ "kind": "get", "game": 0 })))
+        .collect();
     // Enough that the commit that ends one of them is among those swallowed.
     let forces: Vec<Value> = (0..20)
         .map(|number| {
@@ -112,12 +123,16 @@ fn whoever_looks_on_notices() {
         ("swallow_commits", json!([]), "only_what_is_durable_is_acknowledged"),
         ("forget_keys", json!([]), "a_repeat_gets_the_first_answer"),
         ("unguarded", slow, "no_turn_generated_twice"),
+        ("believe_for_ever", unheard, "a_barred_member_is_refused"),
+        ("show_the_past", json!([]), "answers_are_of_their_time"),
     ] {
         let (output, report) = Folder::new().changed("3", |plan| {
             plan["sabotage"] = json!(sabotage);
             plan["faults"] = faults.clone();
             plan["actions"] = match sabotage {
                 "swallow_commits" | "forget_keys" => json!(forces),
+                "believe_for_ever" => json!([block]),
+                "show_the_past" => json!(looks),
                 _ => json!([]),
             };
             plan["games"] = json!([{

@@ -12,6 +12,8 @@ pub(super) struct Ledger {
     pub(super) last: Option<Arc<Runtime>>,
     /// Status and turn by revision; a game that is registered again has several.
     revisions: BTreeMap<u64, BTreeSet<(&'static str, u32)>>,
+    /// The same in the order of their commits, each with its instant; `None`: absent.
+    history: Vec<(i64, Option<Seen>)>,
     /// Events for Lobby, in the order of their commits.
     events: Vec<String>,
     /// How many of them are on the stream.
@@ -22,8 +24,27 @@ pub(super) struct Ledger {
     intended: Vec<String>,
 }
 
+/// What an answer shows of a record: its revision, its status and its turn.
+pub(super) type Seen = (u64, &'static str, u32);
+
+/// From when to when something was under way, in simulated milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct While {
+    /// It was asked.
+    pub asked_ms: i64,
+    /// It was answered.
+    pub answered_ms: i64,
+}
+
 impl Ledger {
-    pub(super) fn committed(&mut self, after: Option<&Arc<Runtime>>, messages: &[Message]) {
+    pub(super) fn committed(
+        &mut self,
+        after: Option<&Arc<Runtime>>,
+        messages: &[Message],
+        at_ms: i64,
+    ) {
+        let seen = after.map(|rt| (rt.revision, rt.status().as_str(), rt.current_turn));
+        self.history.push((at_ms, seen));
         if let Some(rt) = after {
             let known = self.revisions.entry(rt.revision).or_default();
             known.insert((rt.status().as_str(), rt.current_turn));
@@ -48,6 +69,22 @@ impl Ledger {
     pub(super) fn knows(&self, revision: u64, status: &str, turn: u32) -> bool {
         let known = self.revisions.get(&revision);
         known.is_some_and(|known| known.iter().any(|(s, t)| *s == status && *t == turn))
+    }
+
+    /// Whether a record like this, or none, was the current one at some instant of a while.
+    pub(super) fn was(&self, shown: Option<(u64, &str, u32)>, during: While) -> bool {
+        let mut until_ms = i64::MAX;
+        for (since_ms, seen) in self.history.iter().rev() {
+            if until_ms < during.asked_ms {
+                return false;
+            }
+            if *since_ms <= during.answered_ms && *seen == shown {
+                return true;
+            }
+            until_ms = *since_ms;
+        }
+        // Before the first commit there was nothing.
+        shown.is_none() && until_ms >= during.asked_ms
     }
 
     /// The next entry of the stream; what is wrong with it, if anything.
@@ -138,6 +175,33 @@ mod tests {
         assert_eq!(told.owes(true).as_deref(), Some("2 of 3 events"));
         assert_eq!((told.published("b"), told.published("c")), (None, None));
         assert_eq!(told.owes(true), None);
+    }
+
+    #[test]
+    fn an_answer_is_of_its_time_where_it_was_true_at_some_instant_of_it() {
+        let history = vec![
+            (10, Some((1, "running", 0))),
+            (20, Some((2, "running", 1))),
+            (30, None),
+            (40, Some((1, "running", 0))),
+        ];
+        let told = Ledger { history, ..Ledger::default() };
+        let was = |shown, asked_ms, answered_ms| told.was(shown, While { asked_ms, answered_ms });
+        for (shown, asked_ms, answered_ms, expected) in [
+            (None, 0, 9, true),
+            (None, 11, 29, false),
+            (None, 11, 30, true),
+            (Some((1, "running", 0)), 0, 9, false),
+            (Some((1, "running", 0)), 15, 18, true),
+            (Some((1, "running", 0)), 21, 39, false),
+            (Some((1, "running", 0)), 21, 40, true),
+            (Some((2, "running", 1)), 5, 19, false),
+            (Some((2, "running", 1)), 25, 90, true),
+            (Some((2, "running", 1)), 31, 90, false),
+            (Some((2, "stopped", 1)), 0, 90, false),
+        ] {
+            assert_eq!(was(shown, asked_ms, answered_ms), expected, "{shown:?} from {asked_ms}");
+        }
     }
 
     #[test]

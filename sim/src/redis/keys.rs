@@ -128,6 +128,11 @@ impl Keys {
         lost
     }
 
+    /// Forgets every text: how far somebody has read.
+    pub fn lose_texts(&mut self) {
+        self.texts.clear();
+    }
+
     /// Empties everything.
     pub fn lose_everything(&mut self) -> usize {
         let lost = self.streams.values().map(|stream| stream.entries.len()).sum();

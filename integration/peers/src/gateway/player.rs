@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::StatusCode;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Gateway, GatewayError};
@@ -44,6 +45,8 @@ pub struct PlayerEvent {
     pub request: PlayerRequest,
     /// What became of it.
     pub outcome: PlayerOutcome,
+    /// How long that took, from the question on.
+    pub took: Duration,
 }
 
 /// What a player asks.
@@ -170,7 +173,7 @@ impl<F: Fn(PlayerEvent) + Send + Sync> Seat<'_, F> {
     async fn current_report(&mut self) -> Option<Report> {
         let Player { gateway, token, game_id, .. } = self.player;
         for _ in 0..MAX_REPORTS_PER_ROUND {
-            let turn = self.turn;
+            let (turn, asked_at) = (self.turn, Instant::now());
             let answer = gateway.report(token, game_id, turn).await;
             let unkept = matches!(&answer, Err(GatewayError::Refused { code, .. })
                 if code == "engine_validation_error");
@@ -180,7 +183,7 @@ impl<F: Fn(PlayerEvent) + Send + Sync> Seat<'_, F> {
                 (Ok(_), None) => PlayerOutcome::Unreadable,
                 (answer, _) => outcome(answer),
             };
-            self.tell(PlayerRequest::Report { turn }, outcome);
+            self.tell(PlayerRequest::Report { turn }, outcome, asked_at);
             if unkept {
                 // The player came late: the engine has forgotten the turn he asks for. There is
                 // nobody to ask for the right one, so he tries his way up, and round again.
@@ -201,22 +204,23 @@ impl<F: Fn(PlayerEvent) + Send + Sync> Seat<'_, F> {
 
     async fn send(&self, commands: &[Command], turn: u32, as_orders: bool) {
         let Player { gateway, token, game_id, .. } = self.player;
-        let count = commands.len();
+        let (count, asked_at) = (commands.len(), Instant::now());
         if as_orders {
             let answer = gateway.put_orders(token, game_id, commands).await;
-            self.tell(PlayerRequest::Orders { turn, count }, outcome(answer));
+            self.tell(PlayerRequest::Orders { turn, count }, outcome(answer), asked_at);
         } else {
             let answer = gateway.execute_commands(token, game_id, commands).await;
-            self.tell(PlayerRequest::Commands { turn, count }, outcome(answer));
+            self.tell(PlayerRequest::Commands { turn, count }, outcome(answer), asked_at);
         }
     }
 
-    fn tell(&self, request: PlayerRequest, outcome: PlayerOutcome) {
+    fn tell(&self, request: PlayerRequest, outcome: PlayerOutcome, asked_at: Instant) {
         (self.observe)(PlayerEvent {
             user_id: self.user_id.clone(),
             game_id: self.player.game_id.clone(),
             request,
             outcome,
+            took: asked_at.elapsed(),
         });
     }
 }
