@@ -6,7 +6,7 @@ use service::conformance::Rng;
 use crate::board::WIRE_POINTS;
 use crate::plan::{
     Action, Deed, End, EngineTrouble, Fault, GamePlan, Loss, Moment, Plan, Profile, Refusal,
-    StoreKind, Trouble,
+    StoreKind, Stray, Trouble,
 };
 use crate::postgres::{Conduct, Held, Refuses, Span, Strike};
 use crate::world::{ADMIN, ENGINES, GATEWAY, LOBBY, REDIS, RTM, STORE, gm_host};
@@ -220,10 +220,8 @@ impl Draw {
                 let at_ms = self.rng.below(self.safety_ms);
                 let what = self.trouble();
                 let left = self.safety_ms - at_ms;
-                let span = match what {
-                    Trouble::GmFrozen { .. } => self.longer_than_leases(),
-                    _ => self.span(),
-                };
+                let is_frozen = matches!(what, Trouble::GmFrozen { .. });
+                let span = if is_frozen { self.longer_than_leases() } else { self.span() };
                 Fault { at_ms, for_ms: span.min(left), what }
             })
             .collect();
@@ -248,10 +246,13 @@ impl Draw {
                 let how = self.rng.pick(&how).copied().unwrap_or(Refusal::Loading);
                 Trouble::RedisRefuses { how }
             }
-            47 => Trouble::HealthPoisoned,
-            48 => Trouble::HealthRepeated { count: 1 + self.rng.below_usize(20) },
-            49 => Trouble::HealthOffsetLost,
-            50 => Trouble::ForeignEvent,
+            47 => Trouble::Astray { what: Stray::Poison },
+            48 => {
+                let count = 1 + self.rng.below_usize(20);
+                Trouble::Astray { what: Stray::Repeated { count } }
+            }
+            49 => Trouble::Astray { what: Stray::OffsetLost },
+            50 => Trouble::Astray { what: Stray::Foreign },
             0..=2 => Trouble::GmCrash { gm: self.gm() },
             3..=9 => self.crash_at(),
             10 | 11 => Trouble::StoreCrash,
@@ -310,7 +311,7 @@ impl Draw {
 
     fn crash_at(&mut self) -> Trouble {
         let (points, most): (&[&str], u64) = match self.rng.below(100) {
-            0..WIRE_POINTS_PERCENT => (&WIRE_POINTS, 60),
+            0..WIRE_POINTS_PERCENT => (&WIRE_POINTS, 15),
             drawn if drawn < WIRE_POINTS_PERCENT + COMMON_POINTS_PERCENT => (&COMMON_POINTS, 12),
             _ => (&POINTS, 12),
         };

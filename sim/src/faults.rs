@@ -9,7 +9,7 @@ use peers::rtm::launcher::ExitKind;
 
 use crate::board::lock;
 use crate::books::Books;
-use crate::plan::{End, EngineTrouble, Fault, Plan, Trouble};
+use crate::plan::{End, EngineTrouble, Fault, Plan, Stray, Trouble};
 use crate::postgres::{Conduct, Span, Strike};
 use crate::strays;
 use crate::world::{ENGINES, LOBBY, NOTIFICATION, Pace, REDIS, RTM, STORE, World, gm_host};
@@ -269,11 +269,8 @@ impl Faults {
                 *lock(&world.board.redis.refuses) = Some(*how);
                 true
             }
-            Trouble::HealthPoisoned
-            | Trouble::HealthRepeated { .. }
-            | Trouble::HealthOffsetLost
-            | Trouble::ForeignEvent => {
-                if self.down.contains(REDIS) || !self.stray(world, what, now_ms) {
+            Trouble::Astray { what } => {
+                if self.down.contains(REDIS) || !self.stray(world, *what, now_ms) {
                     return;
                 }
                 false
@@ -343,26 +340,23 @@ impl Faults {
             | Trouble::PostgresStruck { .. }
             | Trouble::EngineEnds { .. }
             | Trouble::EngineForgets { .. }
-            | Trouble::HealthPoisoned
-            | Trouble::HealthRepeated { .. }
-            | Trouble::HealthOffsetLost
-            | Trouble::ForeignEvent
+            | Trouble::Astray { .. }
             | Trouble::ClockJump { .. } => {}
         }
     }
 
-    /// Somebody else than those who should writes into Redis; false where it would prove nothing.
-    fn stray(&self, world: &World, what: &Trouble, now_ms: u64) -> bool {
+    /// What is astray in Redis from now on; false where it would prove nothing.
+    fn stray(&self, world: &World, what: Stray, now_ms: u64) -> bool {
         let mut keys = lock(&world.keys);
         let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
         match what {
-            Trouble::HealthPoisoned => strays::poison(&mut keys, self.games.first(), now_ms),
-            Trouble::HealthRepeated { count } => strays::repeat(&mut keys, *count, now_ms),
-            Trouble::HealthOffsetLost => keys.lose_texts(),
+            Stray::Poison => strays::poison(&mut keys, self.games.first(), now_ms),
+            Stray::Repeated { count } => strays::repeat(&mut keys, count, now_ms),
+            Stray::OffsetLost => keys.lose_texts(),
             // SUBTLE: above a lost end that was not noticed yet it would hide the loss, and nobody
             // could tell.
-            _ if world.oracle.misses_what_was_published() => return false,
-            _ => strays::foreign(&mut keys, now_ms),
+            Stray::Foreign if world.oracle.misses_what_was_published() => return false,
+            Stray::Foreign => strays::foreign(&mut keys, now_ms),
         }
         true
     }

@@ -181,6 +181,23 @@ pub enum Refusal {
     Full,
 }
 
+/// What is astray in Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stray {
+    /// Among the health events is what is none, or is about no game there is.
+    Poison,
+    /// So many of the latest health events are told a second time.
+    Repeated {
+        /// How many.
+        count: usize,
+    },
+    /// The place up to which health events were read is lost.
+    OffsetLost,
+    /// Among the events for Lobby is one of somebody else, under an id from the far future.
+    Foreign,
+}
+
 /// What goes wrong. Hosts are named as in the world: `gm-0`, `store`, `redis`, `engines`, `rtm`,
 /// `lobby`, `notification`, `gateway`, `admin`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -248,14 +265,8 @@ pub enum Trouble {
     GmFrozen { gm: usize },
     /// Redis answers, and refuses.
     RedisRefuses { how: Refusal },
-    /// Somebody writes what is no health event, or is about no game there is, among them.
-    HealthPoisoned,
-    /// So many of the latest health events are told a second time.
-    HealthRepeated { count: usize },
-    /// The place up to which health events were read is lost.
-    HealthOffsetLost,
-    /// Somebody else writes among the events for Lobby, under an id from the far future.
-    ForeignEvent,
+    /// Something is in Redis that nobody there has written, or is not.
+    Astray { what: Stray },
     /// The clock of an instance jumps, and stays so.
     ClockJump { gm: usize, ms: i64 },
 }
@@ -354,10 +365,10 @@ impl Trouble {
             Self::RedisRefuses { how: Refusal::ReadOnly } => "redis_read_only",
             Self::RedisRefuses { how: Refusal::Loading } => "redis_loading",
             Self::RedisRefuses { how: Refusal::Full } => "redis_full",
-            Self::HealthPoisoned => "health_poisoned",
-            Self::HealthRepeated { .. } => "health_repeated",
-            Self::HealthOffsetLost => "health_offset_lost",
-            Self::ForeignEvent => "foreign_event",
+            Self::Astray { what: Stray::Poison } => "health_poisoned",
+            Self::Astray { what: Stray::Repeated { .. } } => "health_repeated",
+            Self::Astray { what: Stray::OffsetLost } => "health_offset_lost",
+            Self::Astray { what: Stray::Foreign } => "foreign_event",
             Self::ClockJump { .. } => "clock_jump",
         }
     }

@@ -313,10 +313,7 @@ fn reach(what: &Trouble) -> (Vec<String>, BandKind) {
         Trouble::RedisAnswersLost { .. }
         | Trouble::RedisSlow { .. }
         | Trouble::RedisRefuses { .. } => (host(REDIS), BandKind::Slow),
-        Trouble::HealthPoisoned
-        | Trouble::HealthRepeated { .. }
-        | Trouble::HealthOffsetLost
-        | Trouble::ForeignEvent => (host(REDIS), BandKind::Other),
+        Trouble::Astray { .. } => (host(REDIS), BandKind::Other),
         Trouble::GmFrozen { gm } => (vec![gm_host(*gm)], BandKind::Cut),
         Trouble::Engine { .. } => (host(ENGINES), BandKind::Slow),
         Trouble::RtmDown | Trouble::RtmMute | Trouble::RtmCrash => (host(RTM), BandKind::Down),
