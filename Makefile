@@ -6,10 +6,11 @@ BENCH_ARGS ?=
 SOAK_ARGS ?=
 TWO_ARGS ?=
 SIM_ARGS ?= --for 10m --jobs 2
+MUTANTS_ARGS ?= --jobs 2
 
 MODEL = $(CARGO) run --release --quiet --package model --bin gm-model --
 
-.PHONY: model model-large explore sim help run test lint bench soak two build clean
+.PHONY: model model-large explore sim mutants help run test lint bench soak two build clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +39,10 @@ explore: ## Open a world of the model in a browser (EXPLORE_ARGS="--config race 
 sim: ## Live whole clusters with faults, until one breaks a promise (SIM_ARGS="--seeds 0..50 --gms 3")
 	$(CARGO) build --release --quiet --package sim --bins --locked
 	$${CARGO_TARGET_DIR:-target}/release/gm-sim fuzz $(SIM_ARGS)
+
+mutants: ## Hunt bugs planted in a copy of the service: docs/mutants.md (MUTANTS_ARGS="--only NAME")
+	$(CARGO) build --quiet --package sim --bins --locked
+	$${CARGO_TARGET_DIR:-target}/debug/gm-sim mutants $(MUTANTS_ARGS)
 
 bench: ## Measure what the promises name: docs/benchmarks.md (BENCH_ARGS=--quick)
 	$(CARGO) bench --package integration --locked --no-fail-fast -- $(BENCH_ARGS)

@@ -1,8 +1,10 @@
 //! Who looks on from outside and believes nobody: it sees each commit in the store's host, each
 //! append in the Redis host, and the engines' files, and compares them.
 
+mod hearing;
 mod ledger;
 mod rest;
+mod undisturbed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -11,6 +13,7 @@ use machine::{Channel, Life, Message, Runtime, Status, StreamId, check_commit};
 use serde::Serialize;
 use service::ports::{Commit, CommitId, Expected};
 
+use self::hearing::Hearing;
 use self::ledger::Ledger;
 pub use self::rest::Unrest;
 use crate::board::lock;
@@ -59,6 +62,10 @@ struct Inner {
     changes: BTreeMap<String, u64>,
     /// The names of commits that applied, where the store does not tell a repeat from a first try.
     applied: BTreeSet<CommitId>,
+    /// The ends of containers that were told.
+    hearing: Hearing,
+    /// Nothing goes wrong; how late a timer may be struck then, in milliseconds.
+    undisturbed: Option<i64>,
 }
 
 impl Oracle {
@@ -188,6 +195,18 @@ impl Oracle {
             if was_early(commit, before.as_deref(), after.as_deref()) {
                 problems.push(("no_turn_early", "a regular turn began before it was due"));
             }
+            if let (Some(before), Some(after)) = (&before, &after)
+                && inner.hearing.passed_over(before, after)
+            {
+                problems.push(("every_end_is_heard_of", "the end of a container was passed over"));
+            }
+            if inner.undisturbed.is_some() && Self::was_abandoned(commit) {
+                problems.push(("nothing_is_abandoned", "somebody else had to take it up"));
+            }
+            let ledger = inner.games.entry(game.to_owned()).or_default();
+            if !ledger::is_told(before.as_deref(), after.as_deref(), &commit.messages) {
+                problems.push(("messages_follow_commits", "a change is not told"));
+            }
             ledger.committed(after.as_ref(), &commit.messages);
         }
         for (promise, how) in problems {
@@ -267,6 +286,9 @@ impl Oracle {
                 self.violated("messages_follow_commits", Some(&game), how);
             }
         } else {
+            if key == hearing::STREAM {
+                lock(&self.inner).hearing.told(id, text);
+            }
             let newest = keys.newest(key).map_or(0, |(_, length)| length);
             self.chronicle.note(None, &format!("appended {key} {id} ({newest} entries)"));
         }
@@ -282,6 +304,7 @@ impl Oracle {
         {
             let mut inner = lock(&self.inner);
             inner.streams_lost = true;
+            inner.hearing.forget();
             inner.games.values_mut().for_each(Ledger::forget_published);
             for (_, entry) in keys.all(Channel::LobbyEvents.as_str()) {
                 let text = String::from_utf8_lossy(&entry.payload);

@@ -130,6 +130,10 @@ pub fn run(plan: &Plan, is_traced: bool, has_page: bool) -> Report {
         errors,
         compared_ms: 0,
     };
+    if plan.is_undisturbed() {
+        let late = Pace::of(plan.profile).call.as_millis();
+        life.world.oracle.nothing_goes_wrong(i64::try_from(late).unwrap_or(i64::MAX));
+    }
     let healed_in_ms = life.live();
     let broken = life.world.oracle.broken();
     let game = broken.first().and_then(|broken| broken.game.as_deref());
@@ -242,6 +246,7 @@ impl Life<'_> {
         if self.now_ms() >= self.compared_ms + COMPARE_MS {
             self.compared_ms = self.now_ms();
             self.world.oracle.compare_engines();
+            self.world.oracle.timers_strike(self.gm_now());
         }
         self.world.oracle.broken().is_empty()
     }

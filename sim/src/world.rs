@@ -163,7 +163,7 @@ impl World {
         let board = Arc::new(Board::seen_by(Arc::clone(&chronicle.recorder)));
         let is_unguarded = plan.sabotage == Some(Sabotage::Unguarded);
         let engines = Engines::new(&plan.games, plan.seed, is_unguarded);
-        let oracle = Oracle::new(chronicle, Arc::clone(&engines), plan.only_the_store_fails());
+        let oracle = Oracle::new(chronicle, Arc::clone(&engines), plan.engines_act_at_once());
         let clock: Arc<dyn Clock> = Arc::new(SimClock::default());
         let books = match plan.store {
             StoreKind::Embedded => Books::Embedded(Arc::new(Embedded::in_memory(clock))),
