@@ -54,8 +54,9 @@ pub(super) struct MutantsArgs {
     /// As JSON.
     #[arg(long)]
     json: bool,
-    /// Put the table into this file, in place of the one that is there.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["only", "check"])]
+    /// Put the table into this file, in place of the one that is there; of who was not hunted it
+    /// keeps the line.
+    #[arg(long, value_name = "FILE", conflicts_with = "check")]
     markdown: Option<PathBuf>,
     /// The folder of the mutants; without it that of the workspace.
     #[arg(long, value_name = "FOLDER")]
@@ -77,7 +78,7 @@ pub(super) fn mutants(originals: &Lives, args: &MutantsArgs) -> io::Result<ExitC
     let hunted = hunt::all(&lives, &wanted, args.budget_seeds, args.jobs)?;
     table::print(&hunted, args.json)?;
     if let Some(file) = &args.markdown {
-        table::write(file, &hunted)?;
+        table::write(file, &mutants, &hunted)?;
     }
     let missed = hunted.iter().any(|hunted| hunted.found.is_none());
     Ok(if missed { ExitCode::from(1) } else { ExitCode::SUCCESS })

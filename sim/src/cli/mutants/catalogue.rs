@@ -11,7 +11,7 @@
 //!
 //! The name is that of the file. Several edits follow each other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -107,41 +107,49 @@ fn edit(find: &str, replace: &str) -> Result<Edit, String> {
     if edit.find.trim().is_empty() { Err("nothing is to be found".into()) } else { Ok(edit) }
 }
 
+/// An edit, and where in its file it is made.
+struct Placed<'a> {
+    at: Range<usize>,
+    replace: &'a str,
+    mutant: &'a str,
+}
+
 /// Makes every edit. Each is found in the sources as they were, so that the order does not matter.
 pub(super) fn apply(mutants: &[Mutant], sources: &mut Sources) -> io::Result<()> {
-    let mut places: BTreeMap<&str, Vec<(Range<usize>, &str, &str)>> = BTreeMap::new();
-    for mutant in mutants {
-        let switch = format!("mutant::is(\"{}\")", mutant.name);
-        if !mutant.edits.iter().any(|edit| edit.replace.contains(&switch)) {
-            return Err(refused(&mutant.name, &format!("no edit asks for {switch}")));
+    let mut files: BTreeMap<&str, Vec<Placed<'_>>> = BTreeMap::new();
+    for Mutant { name, edits, .. } in mutants {
+        let switch = format!("mutant::is(\"{name}\")");
+        if !edits.iter().any(|edit| edit.replace.contains(&switch)) {
+            return Err(refused(name, &format!("no edit asks for {switch}")));
         }
-        for edit in &mutant.edits {
-            let place = place(edit, sources).map_err(|why| refused(&mutant.name, &why))?;
-            places.entry(&edit.file).or_default().push((place, &edit.replace, &mutant.name));
+        for edit in edits {
+            let at = place(edit, sources).map_err(|why| refused(name, &why))?;
+            let placed = Placed { at, replace: &edit.replace, mutant: name };
+            files.entry(&edit.file).or_default().push(placed);
         }
     }
-    for (file, mut edits) in places {
-        edits.sort_by_key(|(place, ..)| place.start);
-        let mut met = BTreeSet::new();
-        for [(first, _, one), (second, _, other)] in edits.array_windows() {
-            if first.end > second.start {
-                met.extend([*one, *other]);
-            }
-        }
-        if !met.is_empty() {
-            return Err(refused(file, &format!("edits of {met:?} meet in one place")));
-        }
+    for (file, mut edits) in files {
+        edits.sort_by_key(|placed| placed.at.start);
         let text = sources.text(file).unwrap_or_default();
-        let (mut changed, mut at) = (String::with_capacity(text.len()), 0);
-        for (place, replace, _) in edits {
-            changed.push_str(text.get(at..place.start).unwrap_or_default());
-            changed.push_str(replace);
-            at = place.end;
-        }
-        changed.push_str(text.get(at..).unwrap_or_default());
+        let changed = edited(text, &edits).map_err(|why| refused(file, &why))?;
         sources.put(file, changed);
     }
     Ok(())
+}
+
+/// A text with edits made, which are in their order.
+fn edited(text: &str, edits: &[Placed<'_>]) -> Result<String, String> {
+    let (mut changed, mut done) = (String::with_capacity(text.len()), 0);
+    for Placed { at, replace, mutant } in edits {
+        if at.start < done {
+            return Err(format!("the edit of {mutant} meets the one before it"));
+        }
+        changed.push_str(text.get(done..at.start).unwrap_or_default());
+        changed.push_str(replace);
+        done = at.end;
+    }
+    changed.push_str(text.get(done..).unwrap_or_default());
+    Ok(changed)
 }
 
 /// Where the one place is.

@@ -50,23 +50,30 @@ pub(super) fn print(hunted: &[Hunted], as_json: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts the table into a document.
-pub(super) fn write(file: &Path, hunted: &[Hunted]) -> io::Result<()> {
+/// Puts the table into a document. Of those who were not hunted it keeps what it had, if they are
+/// there yet.
+pub(super) fn write(file: &Path, mutants: &[Mutant], hunted: &[Hunted]) -> io::Result<()> {
     let text = std::fs::read_to_string(file)?;
     let (before, rest) = text.split_once(BEGIN).ok_or_else(|| no(file, BEGIN))?;
-    let (_, after) = rest.split_once(END).ok_or_else(|| no(file, END))?;
+    let (former, after) = rest.split_once(END).ok_or_else(|| no(file, END))?;
     let mut table = String::from(
         "| mutant | what it is | seed | options | promise that broke | lives | seconds |\n\
          | --- | --- | --- | --- | --- | --- | --- |\n",
     );
-    for hunted in hunted {
-        let [name, seed, options, promise, lives, seconds, what] = cells(hunted);
-        let _ = writeln!(
-            table,
-            "| `{name}` | {what} | {seed} | {options} | {promise} | {lives} | {seconds} |"
-        );
+    for Mutant { name, .. } in mutants {
+        let begin = format!("| `{name}` |");
+        let row = match hunted.iter().find(|hunted| hunted.mutant.name == *name) {
+            Some(hunted) => Some(row(hunted)),
+            None => former.lines().find(|line| line.starts_with(&begin)).map(str::to_owned),
+        };
+        let _ = row.map(|row| writeln!(table, "{row}"));
     }
     std::fs::write(file, format!("{before}{BEGIN}\n\n{table}\n{END}{after}"))
+}
+
+fn row(hunted: &Hunted) -> String {
+    let [name, seed, options, promise, lives, seconds, what] = cells(hunted);
+    format!("| `{name}` | {what} | {seed} | {options} | {promise} | {lives} | {seconds} |")
 }
 
 fn no(file: &Path, mark: &str) -> io::Error {
