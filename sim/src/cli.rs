@@ -6,6 +6,7 @@ mod child;
 mod coverage;
 mod fuzz;
 mod kept;
+mod mutants;
 mod shrink;
 mod tell;
 mod total;
@@ -110,6 +111,8 @@ enum Command {
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
         jobs: u8,
     },
+    /// Plant bugs in a copy of the service, and hunt each; fails where one is not found.
+    Mutants(mutants::MutantsArgs),
 }
 
 #[derive(clap::Args, Clone, Debug)]
@@ -126,6 +129,9 @@ struct How {
     /// Without faults.
     #[arg(long)]
     calm: bool,
+    /// Of the faults only those whose names begin so.
+    #[arg(long, value_delimiter = ',', value_name = "NAME,...", conflicts_with = "calm")]
+    faults: Vec<String>,
     /// As JSON.
     #[arg(long)]
     json: bool,
@@ -173,7 +179,23 @@ impl How {
             store: self.store.map(StoreKind::from),
             calm: self.calm,
         };
-        draw::plan(seed, wishes)
+        let mut plan = draw::plan(seed, wishes);
+        if !self.faults.is_empty() {
+            let is_wanted = |name: &str| self.faults.iter().any(|begin| name.starts_with(begin));
+            plan.faults.retain(|fault| is_wanted(fault.what.name()));
+        }
+        plan
+    }
+
+    /// From what could be written on the command line.
+    fn of(options: &str) -> Result<Self, String> {
+        #[derive(Parser)]
+        struct Options {
+            #[command(flatten)]
+            how: How,
+        }
+        let words = std::iter::once("gm-sim").chain(options.split_whitespace());
+        Options::try_parse_from(words).map(|options| options.how).map_err(|e| e.to_string())
     }
 
     /// The command that lives a seed again.
@@ -196,6 +218,9 @@ impl How {
         }
         if self.calm {
             options.push_str(" --calm");
+        }
+        if !self.faults.is_empty() {
+            options.push_str(&format!(" --faults {}", self.faults.join(",")));
         }
         options
     }
@@ -259,6 +284,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Coverage { seeds, how, markdown, jobs } => {
             coverage::coverage(&lives, seeds, &how, jobs, markdown.as_deref())
         }
+        Command::Mutants(args) => mutants::mutants(&lives, &args),
     });
     done.unwrap_or_else(|error| {
         eprintln!("gm-sim: {error}");

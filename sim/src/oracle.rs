@@ -1,9 +1,11 @@
 //! Who looks on from outside and believes nobody: it sees each commit in the store's host, each
 //! append in the Redis host, and the engines' files, and compares them.
 
+mod hearing;
 mod ledger;
 mod members;
 mod rest;
+mod undisturbed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -12,6 +14,7 @@ use machine::{Channel, Life, Message, Runtime, Status, StreamId, check_commit};
 use serde::Serialize;
 use service::ports::{Commit, CommitId, Expected};
 
+use self::hearing::Hearing;
 use self::ledger::Ledger;
 pub use self::ledger::While;
 use self::members::Barred;
@@ -69,6 +72,10 @@ struct Inner {
     barred: Barred,
     /// How often was looked whether a promise is kept, by what was looked at.
     checked: BTreeMap<&'static str, u64>,
+    /// The ends of containers that were told.
+    hearing: Hearing,
+    /// Nothing goes wrong; how late a timer may be struck then, in milliseconds.
+    undisturbed: Option<i64>,
 }
 
 impl Inner {
@@ -206,12 +213,24 @@ impl Oracle {
             let (from, to) = (status(before.as_deref()), status(after.as_deref()));
             *inner.changes.entry(format!("{from} -> {to}")).or_default() += 1;
             inner.check("commits");
-            let ledger = inner.games.entry(game.to_owned()).or_default();
-            if revision(&ledger.last) != revision(&before) {
+            let ledger = inner.games.get(game);
+            if revision(&ledger.and_then(|ledger| ledger.last.clone())) != revision(&before) {
                 problems.push(("nothing_else_changes_a_record", "not what was committed last"));
             }
             if was_early(commit, before.as_deref(), after.as_deref()) {
                 problems.push(("no_turn_early", "a regular turn began before it was due"));
+            }
+            if let (Some(before), Some(after)) = (&before, &after)
+                && inner.hearing.passed_over(before, after)
+            {
+                problems.push(("every_end_is_heard_of", "the end of a container was passed over"));
+            }
+            if inner.undisturbed.is_some() && Self::was_abandoned(commit) {
+                problems.push(("nothing_is_abandoned", "somebody else had to take it up"));
+            }
+            let ledger = inner.games.entry(game.to_owned()).or_default();
+            if !ledger::is_told(before.as_deref(), after.as_deref(), &commit.messages) {
+                problems.push(("messages_follow_commits", "a change is not told"));
             }
             ledger.committed(after.as_ref(), &commit.messages, self.chronicle.now_ms());
         }
@@ -355,6 +374,9 @@ impl Oracle {
                 self.violated("messages_follow_commits", Some(&game), how);
             }
         } else {
+            if key == hearing::STREAM {
+                lock(&self.inner).hearing.told(id, text);
+            }
             let newest = keys.newest(key).map_or(0, |(_, length)| length);
             self.chronicle.note(None, &format!("appended {key} {id} ({newest} entries)"));
         }
@@ -370,6 +392,7 @@ impl Oracle {
         {
             let mut inner = lock(&self.inner);
             inner.streams_lost = true;
+            inner.hearing.forget();
             inner.games.values_mut().for_each(Ledger::forget_published);
             for (_, entry) in keys.all(Channel::LobbyEvents.as_str()) {
                 let text = String::from_utf8_lossy(&entry.payload);

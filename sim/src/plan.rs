@@ -33,10 +33,19 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Whether nothing else is ever wrong.
-    pub fn only_the_store_fails(&self) -> bool {
-        let is_of_store = |name: &str| name.starts_with("store_") || name.starts_with("postgres_");
-        self.sabotage.is_none() && self.faults.iter().all(|fault| is_of_store(fault.what.name()))
+    /// Whether engines carry out what they are asked at once or never, so that whoever asks where
+    /// they stand is told the truth: nothing holds a request up or comes between.
+    pub fn engines_act_at_once(&self) -> bool {
+        const HOLD_NOTHING_UP: [&str; 6] =
+            ["store_", "postgres_", "engine_drops", "engine_garbage", "engine_4xx", "engine_5xx"];
+        let is_one = |name: &str| HOLD_NOTHING_UP.iter().any(|begin| name.starts_with(begin));
+        self.sabotage.is_none() && self.faults.iter().all(|fault| is_one(fault.what.name()))
+    }
+
+    /// Whether nothing goes wrong: processes are told to end, at the most.
+    pub fn is_undisturbed(&self) -> bool {
+        let is_order = |fault: &Fault| matches!(fault.what, Trouble::GmStops { .. });
+        self.sabotage.is_none() && self.faults.iter().all(is_order)
     }
 }
 

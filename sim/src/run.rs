@@ -137,6 +137,10 @@ pub fn run(plan: &Plan, is_traced: bool, has_page: bool) -> Report {
         pace: Pace::of(plan.profile),
         compared_at: Duration::ZERO,
     };
+    if plan.is_undisturbed() {
+        let late = Pace::of(plan.profile).call.as_millis();
+        life.world.oracle.nothing_goes_wrong(i64::try_from(late).unwrap_or(i64::MAX));
+    }
     let healed_in_ms = life.live();
     let broken = life.world.oracle.broken();
     let game = broken.first().and_then(|broken| broken.game.as_deref());
@@ -252,6 +256,7 @@ impl Life<'_> {
         if self.world.sim.elapsed() >= self.compared_at + compare_after {
             self.compared_at = self.world.sim.elapsed();
             self.world.oracle.compare_engines();
+            self.world.oracle.timers_strike(self.gm_now());
         }
         self.world.oracle.broken().is_empty()
     }

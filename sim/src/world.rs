@@ -178,7 +178,7 @@ impl World {
             believed_ms: published.as_ref().map_or(0, believed_ms),
             others_are_told: plan.store == StoreKind::Embedded,
         };
-        let reached = plan.only_the_store_fails();
+        let reached = plan.engines_act_at_once();
         let oracle = Oracle::new(chronicle, Arc::clone(&engines), reached, bounds);
         let clock: Arc<dyn Clock> = Arc::new(SimClock::default());
         let books = match plan.store {

@@ -14,16 +14,29 @@ use sim::run::Report;
 const LOOK: Duration = Duration::from_millis(10);
 const MAX_LOOKS: u32 = 120_000;
 
+/// Which mutant is on in a process that has them.
+const MUTANT: &str = "GM_SIM_MUTANT";
+
 /// Starts lives.
 pub(super) struct Lives {
     program: PathBuf,
+    mutant: Option<String>,
 }
 
 impl Lives {
     /// The other binary, beside this one.
     pub(super) fn new() -> io::Result<Self> {
-        let program = std::env::current_exe()?.with_file_name("gm-sim-life");
-        Ok(Self { program })
+        Ok(Self::of(std::env::current_exe()?.with_file_name("gm-sim-life")))
+    }
+
+    /// Those that another program lives.
+    pub(super) fn of(program: PathBuf) -> Self {
+        Self { program, mutant: None }
+    }
+
+    /// The same with a mutant on.
+    pub(super) fn with(&self, mutant: &str) -> Self {
+        Self { program: self.program.clone(), mutant: Some(mutant.to_owned()) }
     }
 
     /// Which build lives the lives: the same plan gives the same life in the same build alone.
@@ -69,6 +82,10 @@ impl Lives {
 
     fn lived(&self, plan: &Plan, is_traced: bool, has_page: bool) -> io::Result<Report> {
         let mut command = Command::new(&self.program);
+        match &self.mutant {
+            Some(mutant) => command.env(MUTANT, mutant),
+            None => command.env_remove(MUTANT),
+        };
         if has_page {
             command.arg("--page");
         }

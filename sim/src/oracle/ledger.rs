@@ -139,6 +139,29 @@ impl Ledger {
     }
 }
 
+/// Whether the turn and the health that a record says were told are told by its commit.
+pub(super) fn is_told(
+    before: Option<&Runtime>,
+    after: Option<&Runtime>,
+    messages: &[Message],
+) -> bool {
+    let Some(after) = after else { return true };
+    let turn = before.map_or(0, |rt| rt.current_turn);
+    let published = before.and_then(|rt| rt.health.published);
+    if after.current_turn == turn && after.health.published == published {
+        return true;
+    }
+    messages.iter().any(|message| match message {
+        Message::Lobby(LobbyEvent::RuntimeSnapshotUpdate { current_turn, .. }) => {
+            *current_turn == after.current_turn
+        }
+        Message::Lobby(LobbyEvent::GameFinished { final_turn_number, .. }) => {
+            *final_turn_number == after.current_turn
+        }
+        Message::Intent(_) => false,
+    })
+}
+
 pub(super) fn game_of(event: &LobbyEvent) -> &GameId {
     match event {
         LobbyEvent::RuntimeSnapshotUpdate { game_id, .. }

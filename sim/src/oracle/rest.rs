@@ -38,6 +38,7 @@ impl Unrest {
             open.iter().filter_map(|text| text.split(' ').next()).collect();
         let rested = games.iter().filter(|game| !open_games.contains(game.as_str()));
         self.rested.extend(rested.cloned().collect::<Vec<_>>());
+        open.extend(oracle.unheard());
         if !self.is_published {
             let owed = oracle.owed();
             self.is_published = owed.is_empty();
@@ -70,6 +71,16 @@ fn restless(rt: &Runtime, now: Timestamp, most_ms: i64) -> Option<&'static str> 
 }
 
 impl Oracle {
+    /// The games that have not been told of the end of a container.
+    fn unheard(&self) -> Vec<String> {
+        let inner = super::lock(&self.inner);
+        let is_owed = |rt: &Runtime| !rt.status().is_final() && inner.hearing.is_owed(rt);
+        let records =
+            inner.games.iter().filter_map(|(game, ledger)| Some((game, ledger.last.as_deref()?)));
+        let unheard = records.filter(|(_, rt)| is_owed(rt));
+        unheard.map(|(game, _)| format!("{game} has not heard of an end")).collect()
+    }
+
     /// The games whose engine is to be asked again by an operator.
     pub fn unwell(&self) -> Vec<String> {
         let records = self.records();
