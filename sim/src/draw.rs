@@ -55,10 +55,11 @@ const MAX_CALENDAR_GAMES: usize = 6;
 
 /// How long a calendar life goes on before everything heals, in days: one costs about two seconds.
 fn days(rng: &mut Rng) -> u64 {
-    match rng.below(10) {
+    match rng.below(20) {
         0 => 7,
         1 | 2 => 3,
-        _ => 1 + rng.below(2),
+        3..=7 => 2,
+        _ => 1,
     }
 }
 
@@ -233,10 +234,10 @@ impl Draw {
     }
 
     fn trouble(&mut self) -> Trouble {
-        let kinds = if self.store == StoreKind::Postgres { 57 } else { 51 };
+        let kinds = if self.store == StoreKind::Postgres { 61 } else { 55 };
         match self.rng.below(kinds) {
-            51 | 52 => Trouble::PostgresConduct { conduct: self.conduct() },
-            53.. => Trouble::PostgresStruck { by: self.strike() },
+            55 | 56 => Trouble::PostgresConduct { conduct: self.conduct() },
+            57.. => Trouble::PostgresStruck { by: self.strike() },
             40 => Trouble::LobbyCrash,
             41 => Trouble::RtmCrash,
             42 => Trouble::NotificationCrash,
@@ -291,7 +292,7 @@ impl Draw {
             27 => Trouble::StoreSlow { ms: 10 + self.rng.below(2_500) },
             28 => Trouble::RedisAnswersLost { count: 1 + self.rng.below(4) },
             29 => Trouble::RedisSlow { ms: 10 + self.rng.below(2_500) },
-            30 | 31 => {
+            30 | 31 | 51..=54 => {
                 let game = self.game();
                 Trouble::Engine { game, bad: self.bad_engine() }
             }
