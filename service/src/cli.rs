@@ -98,7 +98,8 @@ pub(crate) async fn dev(args: DevArgs) -> ExitCode {
     let _logs = log_from(if args.faults.is_some() { "error" } else { "warn" });
     let stopping = CancellationToken::new();
     let running = async {
-        match dev::run(args, stopping.clone()).await {
+        // The whole cluster is in it.
+        match Box::pin(dev::run(args, stopping.clone())).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(EXIT_FAILURE, &error),
         }
