@@ -75,11 +75,11 @@ pub(super) fn mutants(originals: &Lives, args: &MutantsArgs) -> io::Result<ExitC
     let wanted = wanted(&mutants, &args.only)?;
     let lives = build(copy)?;
     lives_the_same(originals, &lives)?;
-    let hunted = hunt::all(&lives, &wanted, args.budget_seeds, args.jobs)?;
+    let hunted = hunt::all(&lives, &wanted, (args.budget_seeds, args.jobs), &|hunted| {
+        let file = args.markdown.as_ref();
+        file.map_or(Ok(()), |file| table::write(file, &mutants, hunted))
+    })?;
     table::print(&hunted, args.json)?;
-    if let Some(file) = &args.markdown {
-        table::write(file, &mutants, &hunted)?;
-    }
     let missed = hunted.iter().any(|hunted| hunted.found.is_none());
     Ok(if missed { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }

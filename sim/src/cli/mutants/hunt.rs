@@ -34,11 +34,12 @@ pub(super) struct Found {
     pub(super) broken: BrokenPromise,
 }
 
+/// Hunts one after the other. How each hunt ended is seen at once: all of them take long.
 pub(super) fn all(
     lives: &Lives,
     mutants: &[Mutant],
-    budget: u64,
-    jobs: u8,
+    (budget, jobs): (u64, u8),
+    seen: &dyn Fn(&[Hunted]) -> io::Result<()>,
 ) -> io::Result<Vec<Hunted>> {
     let bar = ProgressBar::new(budget);
     let style = ProgressStyle::with_template("{elapsed_precise} {prefix} {wide_bar} {pos} lives");
@@ -47,13 +48,14 @@ pub(super) fn all(
     for (number, mutant) in (1..).zip(mutants) {
         bar.reset();
         bar.set_prefix(format!("{number} of {}: {}", mutants.len(), mutant.name));
-        let one = one(lives, mutant, budget, jobs, &bar)?;
+        let one = one(lives, mutant, (budget, jobs), &bar)?;
         let outcome = match &one.found {
             Some(found) => format!("seed {}: {}", found.seed, found.broken.promise),
             None => format!("NOT FOUND in {} lives", one.lives),
         };
         bar.suspend(|| eprintln!("{number} of {}: {}: {outcome}", mutants.len(), mutant.name));
         hunted.push(one);
+        seen(&hunted)?;
     }
     bar.finish_and_clear();
     Ok(hunted)
@@ -62,8 +64,7 @@ pub(super) fn all(
 fn one(
     lives: &Lives,
     mutant: &Mutant,
-    budget: u64,
-    jobs: u8,
+    (budget, jobs): (u64, u8),
     bar: &ProgressBar,
 ) -> io::Result<Hunted> {
     let (began, stop) = (now(), AtomicBool::new(false));
