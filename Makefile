@@ -21,7 +21,7 @@ help: ## Show this list
 run: ## Start the demo: Game Master, its neighbours and a few games (RUN_ARGS="--data demo.redb")
 	$(CARGO) run --package service --bin gamemaster -- dev $(RUN_ARGS)
 
-test: lint ## Build, lint and run every test
+test: ## Build, lint and run every test
 	./integration/run-tests.sh
 
 lint: ## Check format and lints

@@ -1,8 +1,16 @@
 #!/usr/bin/env bash
-# Runs every test of the workspace, with nextest where it is installed.
+# Lints, builds and runs every test of the workspace, with nextest where it is installed. With arguments
+# for the runner it neither lints nor lives clusters.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 ./integration/install-servers.sh
+# Linted as it is built, by the driver behind `cargo clippy`: after a check of its own every dependency would
+# be compiled a second time. `make lint` is `cargo clippy` itself; this is how it calls the driver.
+if [ $# -eq 0 ]; then
+  cargo fmt --all -- --check
+  export RUSTC_WORKSPACE_WRAPPER=clippy-driver
+  export CLIPPY_ARGS="-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__"
+fi
 # Built first and whole: the tests that run real processes need the binary beside them.
 cargo build --workspace --all-targets --locked
 # Servers that others run are left as they were found.

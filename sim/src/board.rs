@@ -9,6 +9,7 @@ use std::task::Waker;
 use tokio_util::sync::CancellationToken;
 
 use crate::plan::{Loss, Moment, Refusal};
+use crate::reach::Reach;
 use crate::record::Recorder;
 use crate::world::{ENGINES, LOBBY, REDIS, RTM, STORE};
 
@@ -58,6 +59,8 @@ pub struct Board {
     wire: [[AtomicU64; 2]; WIRE_POINTS.len()],
     skews: Mutex<BTreeMap<usize, Arc<AtomicI64>>>,
     stops: Mutex<BTreeMap<usize, CancellationToken>>,
+    /// Who can be reached by whoever opens a connection.
+    pub reach: Reach,
     /// What is seen for the page.
     pub recorder: Arc<Recorder>,
     /// Levers of the store's host.

@@ -50,6 +50,8 @@ const MAX_GMS: usize = 3;
 const CALENDAR_PERCENT: u64 = 12;
 /// The most games of a life.
 const MAX_GAMES: usize = 12;
+/// And how many lives of a hundred have two to three times as many.
+const CROWD_PERCENT: u64 = 3;
 /// The same where the calendar is what matters.
 const MAX_CALENDAR_GAMES: usize = 6;
 
@@ -93,14 +95,16 @@ pub fn plan(seed: u64, wishes: Wishes) -> Plan {
         Profile::Calendar => 8 * 3_600_000,
     };
     let most = if profile == Profile::Calendar { MAX_CALENDAR_GAMES } else { MAX_GAMES };
-    let count = 1 + rng.below_usize(most);
+    let few = 1 + rng.below_usize(most);
+    let is_crowd = profile == Profile::Race && rng.percent(CROWD_PERCENT);
+    let count = if is_crowd { 2 * most + rng.below_usize(most) } else { few };
     let games: Vec<GamePlan> =
         (0..count).map(|number| game(&mut rng, number, profile, safety_ms)).collect();
     let drawn = if rng.percent(50) { StoreKind::Postgres } else { StoreKind::Embedded };
     let store = wishes.store.unwrap_or(drawn);
     let mut draw = Draw { rng, store, profile, gms, games: games.len(), safety_ms };
     let faults = if wishes.calm { vec![] } else { draw.faults() };
-    let actions = draw.actions();
+    let actions = draw.actions(&faults);
     Plan {
         seed,
         profile,
@@ -226,6 +230,8 @@ impl Draw {
                 Fault { at_ms, for_ms: span.min(left), what }
             })
             .collect();
+        let company: Vec<Fault> = faults.iter().filter_map(|fault| self.company(fault)).collect();
+        faults.extend(company);
         if self.gms > 1 && self.rng.percent(30) {
             faults.extend(self.skews());
         }
@@ -234,11 +240,12 @@ impl Draw {
     }
 
     fn trouble(&mut self) -> Trouble {
-        let kinds = if self.store == StoreKind::Postgres { 61 } else { 55 };
+        let kinds = if self.store == StoreKind::Postgres { 65 } else { 59 };
         match self.rng.below(kinds) {
-            55 | 56 => Trouble::PostgresConduct { conduct: self.conduct() },
-            57.. => Trouble::PostgresStruck { by: self.strike() },
+            59 | 60 => Trouble::PostgresConduct { conduct: self.conduct() },
+            61.. => Trouble::PostgresStruck { by: self.strike() },
             40 => Trouble::LobbyCrash,
+            55 | 56 => Trouble::LobbySlow { ms: self.slow_answer() },
             41 => Trouble::RtmCrash,
             42 => Trouble::NotificationCrash,
             43 | 44 => Trouble::GmFrozen { gm: self.gm() },
@@ -296,7 +303,7 @@ impl Draw {
                 let game = self.game();
                 Trouble::Engine { game, bad: self.bad_engine() }
             }
-            32 => {
+            32 | 57 | 58 => {
                 let how = [End::Exited, End::OutOfMemory, End::Disappeared];
                 let how = self.rng.pick(&how).copied().unwrap_or(End::Exited);
                 Trouble::EngineEnds { game: self.game(), how }
@@ -307,6 +314,37 @@ impl Draw {
             36 => Trouble::LobbyDown,
             37 | 38 => Trouble::GmStops { gm: self.gm() },
             _ => Trouble::ClockJump { gm: self.gm(), ms: self.jump() },
+        }
+    }
+
+    /// What goes wrong in the very moment in which something else does: a single instant is hardly
+    /// ever drawn twice.
+    fn company(&mut self, fault: &Fault) -> Option<Fault> {
+        let is_an_end =
+            matches!(fault.what, Trouble::EngineEnds { .. } | Trouble::EngineForgets { .. });
+        if !is_an_end || self.rng.percent(50) {
+            return None;
+        }
+        // An engine has ended, and whoever should hear of it is about to end, or cannot write it down.
+        let what = match self.rng.below(6) {
+            0..=2 => {
+                let moment = if self.rng.percent(70) { Moment::After } else { Moment::Before };
+                let (gm, point) = (self.gm(), "streams.save_offset".to_owned());
+                Trouble::GmCrashAt { gm, point, moment, nth: 1 + self.rng.below(2) }
+            }
+            3 => Trouble::GmCrash { gm: self.gm() },
+            4 => Trouble::StoreCrash,
+            _ => Trouble::RedisCrash { loss: Loss::Nothing },
+        };
+        let for_ms = self.span().min(self.safety_ms - fault.at_ms);
+        Some(Fault { at_ms: fault.at_ms, for_ms, what })
+    }
+
+    /// How long a neighbour thinks about an answer.
+    fn slow_answer(&mut self) -> u64 {
+        match self.profile {
+            Profile::Race => 50 + self.rng.below(4_000),
+            Profile::Calendar => 30_000 + self.rng.below(600_000),
         }
     }
 
@@ -404,7 +442,7 @@ impl Draw {
         }
     }
 
-    fn actions(&mut self) -> Vec<Action> {
+    fn actions(&mut self, faults: &[Fault]) -> Vec<Action> {
         let count = self.rng.below(25);
         let mut actions: Vec<Action> = (0..count)
             .map(|_| {
@@ -417,11 +455,24 @@ impl Draw {
                 };
                 let repeats = if self.rng.percent(40) { 1 + self.rng.below(3) } else { 0 };
                 let repeats = u32::try_from(repeats).unwrap_or(0);
-                Action { at_ms, gm: self.gm(), patience_ms, repeats, what: self.deed() }
+                let reuses_key = self.rng.percent(20);
+                let (gm, what) = (self.gm(), self.deed());
+                Action { at_ms, gm, patience_ms, repeats, reuses_key, what }
             })
             .collect();
+        actions.extend(faults.iter().filter_map(|fault| self.barred_meanwhile(fault)));
         actions.sort_by_key(|action| action.at_ms);
         actions
+    }
+
+    /// Somebody is barred while Lobby's answers are under way for long.
+    fn barred_meanwhile(&mut self, fault: &Fault) -> Option<Action> {
+        if !matches!(fault.what, Trouble::LobbySlow { .. }) || fault.for_ms == 0 {
+            return None;
+        }
+        let what = Deed::Block { game: self.game(), player: self.rng.below_usize(2) };
+        let at_ms = fault.at_ms + self.rng.below(fault.for_ms);
+        Some(Action { at_ms, gm: 0, patience_ms: 0, repeats: 0, reuses_key: false, what })
     }
 
     fn deed(&mut self) -> Deed {

@@ -1,13 +1,13 @@
 //! The engines: one host with many ports, where Runtime Manager's launcher starts and ends them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use async_trait::async_trait;
 use net::{Net, ServerLimits};
 use peers::engine::store::MemoryDisk;
-use peers::engine::{EngineOptions, EngineServer, Misbehaviour};
+use peers::engine::{EngineOptions, EngineServer, Misbehaviour, Operation, Seen, Watcher};
 use peers::rtm::launcher::{
     EngineLauncher, EngineSpec, Exit, ExitKind, LaunchError, RunningEngine,
 };
@@ -27,6 +27,26 @@ pub struct Engines {
     orders: Mutex<VecDeque<Order>>,
     ordered: Notify,
     is_unguarded: bool,
+    commands: Mutex<Commands>,
+    hanging: Mutex<Vec<Hanging>>,
+}
+
+/// A call that an engine will not answer.
+struct Hanging {
+    game: String,
+    /// When somebody first looked, in simulated milliseconds.
+    since_ms: Option<i64>,
+    /// Alive for as long as the caller waits.
+    waiting: Weak<()>,
+}
+
+/// What engines were told to do by players.
+#[derive(Default)]
+struct Commands {
+    /// The traces they belong to: one for each call of a player.
+    seen: BTreeSet<String>,
+    /// Games whose engine was told something twice, since somebody last asked.
+    repeated: Vec<String>,
 }
 
 /// What is kept of one game.
@@ -83,6 +103,8 @@ impl Engines {
             orders: Mutex::default(),
             ordered: Notify::new(),
             is_unguarded,
+            commands: Mutex::default(),
+            hanging: Mutex::default(),
         })
     }
 
@@ -108,6 +130,43 @@ impl Engines {
         let bytes = self.games.get(game)?.disk.contents()?;
         let saved: Saved = serde_json::from_slice(&bytes).ok()?;
         Some(saved.log.into_iter().map(|generated| generated.turn).collect())
+    }
+
+    /// The games whose engines were told to do the same thing twice by one call of a player, since
+    /// the last time that was asked; and how many of such calls there were.
+    pub fn told_twice(&self) -> (Vec<String>, usize) {
+        let mut commands = lock(&self.commands);
+        (std::mem::take(&mut commands.repeated), commands.seen.len())
+    }
+
+    /// The games whose engines have a caller who has waited for longer than that for an answer that
+    /// never comes; looked at now.
+    pub fn waited_for(&self, now_ms: i64, most_ms: i64) -> Vec<String> {
+        let mut hanging = lock(&self.hanging);
+        hanging.retain(|call| call.waiting.strong_count() > 0);
+        let waits_long =
+            |call: &mut Hanging| now_ms - *call.since_ms.get_or_insert(now_ms) > most_ms;
+        let long =
+            hanging.iter_mut().filter_map(|call| waits_long(call).then(|| call.game.clone()));
+        long.collect()
+    }
+
+    fn sees(&self, game: &str, seen: &Seen) {
+        match seen {
+            Seen::Called { operation: Operation::Command | Operation::Order, traceparent } => {
+                let trace = traceparent.as_deref().and_then(|parent| parent.split('-').nth(1));
+                let Some(trace) = trace else { return };
+                let mut commands = lock(&self.commands);
+                if !commands.seen.insert(trace.to_owned()) {
+                    commands.repeated.push(game.to_owned());
+                }
+            }
+            Seen::Called { .. } => {}
+            Seen::Hangs { operation: _, waiting } => {
+                let (game, waiting) = (game.to_owned(), waiting.clone());
+                lock(&self.hanging).push(Hanging { game, since_ms: None, waiting });
+            }
+        }
     }
 
     /// Whether the engine of a game was told to look at the turn that is expected of it.
@@ -181,6 +240,8 @@ impl EngineLauncher for SimLauncher {
         options.server = self.limits.clone();
         options.memory_disk = Some(kept.disk.clone());
         options.misbehaviour = kept.misbehaviour.clone();
+        let (engines, game) = (Arc::clone(&self.engines), spec.game_id.clone());
+        options.watcher = Watcher::new(Arc::new(move |seen| engines.sees(&game, seen)));
         let (started, answer) = oneshot::channel();
         let order = Order { game: spec.game_id, listen: spec.listen, options, started };
         lock(&self.engines.orders).push_back(order);

@@ -5,14 +5,16 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use peers::engine::{Operation, Plan as BadPlan};
+use peers::front::FrontPlan;
 use peers::rtm::launcher::ExitKind;
 
 use crate::board::lock;
 use crate::books::Books;
+use crate::pace::Pace;
 use crate::plan::{End, EngineTrouble, Fault, Plan, Stray, Trouble};
 use crate::postgres::{Conduct, Span, Strike};
 use crate::strays;
-use crate::world::{ENGINES, LOBBY, NOTIFICATION, Pace, REDIS, RTM, STORE, World, gm_host};
+use crate::world::{ENGINES, LOBBY, NOTIFICATION, REDIS, RTM, STORE, World, gm_host};
 
 /// Between the end of a Game Master, or its failure to start, and its next start.
 const RESTART_MS: u64 = 1_000;
@@ -109,7 +111,7 @@ impl Faults {
         }
         for (n, a) in self.hosts.iter().enumerate() {
             for b in self.hosts.iter().skip(n + 1) {
-                world.sim.repair(a.as_str(), b.as_str());
+                mend(world, a, b);
             }
         }
         world.engines.all_behave();
@@ -134,6 +136,7 @@ impl Faults {
     fn take_down(&mut self, world: &mut World, host: &str) -> bool {
         let goes = self.down.insert(host.to_owned());
         if goes {
+            world.board.reach.goes_down(host);
             world.sim.crash(host);
         }
         goes
@@ -141,6 +144,7 @@ impl Faults {
 
     fn bring_up(&mut self, world: &mut World, host: &str) {
         if self.down.remove(host) {
+            world.board.reach.comes_up(host);
             world.sim.bounce(host);
         }
     }
@@ -170,10 +174,11 @@ impl Faults {
             Trouble::RtmCrash => self.take_down(world, RTM),
             Trouble::NotificationCrash => self.take_down(world, NOTIFICATION),
             Trouble::Partition { a, b } => {
-                world.sim.partition(a.as_str(), b.as_str());
+                part(world, a, b);
                 true
             }
             Trouble::OneWay { from, to } => {
+                world.board.reach.cut(from, to);
                 world.sim.partition_oneway(from.as_str(), to.as_str());
                 true
             }
@@ -256,9 +261,11 @@ impl Faults {
                 true
             }
             Trouble::LobbyDown => {
-                for gm in 0..self.gms {
-                    world.sim.partition(LOBBY, gm_host(gm));
-                }
+                (0..self.gms).for_each(|gm| part(world, LOBBY, &gm_host(gm)));
+                true
+            }
+            Trouble::LobbySlow { ms } => {
+                set_lobby(world, *ms);
                 true
             }
             Trouble::GmFrozen { gm } => {
@@ -297,8 +304,11 @@ impl Faults {
             Trouble::LobbyCrash => self.bring_up(world, LOBBY),
             Trouble::RtmCrash => self.bring_up(world, RTM),
             Trouble::NotificationCrash => self.bring_up(world, NOTIFICATION),
-            Trouble::Partition { a, b } => world.sim.repair(a.as_str(), b.as_str()),
-            Trouble::OneWay { from, to } => world.sim.repair_oneway(from.as_str(), to.as_str()),
+            Trouble::Partition { a, b } => mend(world, a, b),
+            Trouble::OneWay { from, to } => {
+                world.sim.repair_oneway(from.as_str(), to.as_str());
+                world.board.reach.mend(from, to);
+            }
             Trouble::Hold { a, b } => world.sim.release(a.as_str(), b.as_str()),
             Trouble::Delay { a, b, .. } => {
                 let usual = self.pace.latency;
@@ -325,10 +335,9 @@ impl Faults {
             Trouble::RedisRefuses { .. } => *lock(&world.board.redis.refuses) = None,
             Trouble::RtmDown => set_rtm(world, |faults| faults.is_unavailable = false),
             Trouble::RtmMute => set_rtm(world, |faults| faults.is_mute = false),
+            Trouble::LobbySlow { .. } => set_lobby(world, 0),
             Trouble::LobbyDown => {
-                for gm in 0..self.gms {
-                    world.sim.repair(LOBBY, gm_host(gm));
-                }
+                (0..self.gms).for_each(|gm| mend(world, LOBBY, &gm_host(gm)));
             }
             // These do not last.
             Trouble::GmStops { .. }
@@ -415,6 +424,20 @@ impl Faults {
     }
 }
 
+/// Nothing passes between two hosts.
+fn part(world: &World, a: &str, b: &str) {
+    world.board.reach.cut(a, b);
+    world.board.reach.cut(b, a);
+    world.sim.partition(a, b);
+}
+
+/// It passes again.
+fn mend(world: &World, a: &str, b: &str) {
+    world.sim.repair(a, b);
+    world.board.reach.mend(a, b);
+    world.board.reach.mend(b, a);
+}
+
 fn strike_database(world: &World, strike: Strike) {
     if let Books::Postgres(database) = &world.books {
         database.strike(strike);
@@ -424,6 +447,12 @@ fn strike_database(world: &World, strike: Strike) {
 fn set_conduct(world: &World, conduct: Conduct) {
     if let Books::Postgres(database) = &world.books {
         database.conduct(conduct);
+    }
+}
+
+fn set_lobby(world: &World, latency_after_ms: u64) {
+    if let Some(lobby) = lock(&world.lobby).as_ref() {
+        lobby.front().set(FrontPlan { latency_after_ms, ..FrontPlan::default() });
     }
 }
 

@@ -14,9 +14,9 @@
 //! ```
 //!
 //! * `world`: which hosts there are; `rpc` or `postgres`, and `redis`, keep things; `engines`.
-//! * `touched`: the ports as points of contact. `books`: what the store holds, read past it.
+//! * `instance`: a Game Master. `touched`: its ports as points of contact. `pace`: how long things take. `books`: what the store holds, read past it.
 //! * `plan`, `draw`: what happens in a life, as data, and how a seed makes it up.
-//! * `faults`, `strays`, `workload`: carry it out. `board`: how faults reach into the hosts.
+//! * `faults`, `strays`, `workload`, `people`: carry it out. `board`: how faults reach into the hosts.
 //! * `oracle`, `chronicle`: what must hold, judged from outside, and what is told of it.
 
 pub mod board;
@@ -25,10 +25,14 @@ pub mod chronicle;
 pub mod draw;
 pub mod engines;
 pub mod faults;
+mod instance;
 mod net;
 pub mod oracle;
+pub mod pace;
+mod people;
 pub mod plan;
 pub mod postgres;
+mod reach;
 pub mod record;
 pub mod redis;
 pub mod report;

@@ -92,6 +92,9 @@ impl Net for SimNet {
 
     async fn connect(&self, addr: SocketAddr) -> io::Result<BoxedStream> {
         self.touch(Moment::Before).await;
+        if let Some(peer) = turmoil::reverse_lookup(addr.ip()) {
+            self.board.reach.way(&self.host, &peer).await?;
+        }
         let stream = turmoil::net::TcpStream::connect(addr).await?;
         self.touch(Moment::After).await;
         Ok(self.wrapped(stream, addr, false))

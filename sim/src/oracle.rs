@@ -70,6 +70,8 @@ struct Inner {
     applied: BTreeSet<CommitId>,
     /// Who was barred by Lobby.
     barred: Barred,
+    /// Games one of whose players was answered after everything had healed.
+    heard: BTreeSet<String>,
     /// How often was looked whether a promise is kept, by what was looked at.
     checked: BTreeMap<&'static str, u64>,
     /// The ends of containers that were told.
@@ -221,7 +223,7 @@ impl Oracle {
                 problems.push(("no_turn_early", "a regular turn began before it was due"));
             }
             if let (Some(before), Some(after)) = (&before, &after)
-                && inner.hearing.passed_over(before, after)
+                && inner.hearing.passed_over(&(&**before).into(), &(&**after).into())
             {
                 problems.push(("every_end_is_heard_of", "the end of a container was passed over"));
             }
@@ -263,8 +265,14 @@ impl Oracle {
         }
     }
 
-    /// All engines against their records.
+    /// All engines against their records, and what they were told by players.
     pub fn compare_engines(&self) {
+        let (repeated, told) = self.engines.told_twice();
+        lock(&self.inner).checked.insert("commands of players", told as u64);
+        for game in repeated {
+            let how = "an engine was told twice what a player said once";
+            self.violated("a_command_is_passed_on_once", Some(&game), how);
+        }
         for (game, record) in self.records() {
             if let Some(record) = record.filter(|record| record.status() != Status::Starting) {
                 self.compare_with_engine(&game, &record, false);
@@ -304,6 +312,26 @@ impl Oracle {
             let how = format!("an answer shows no record, at no instant of {during:?}");
             self.violated("answers_are_of_their_time", Some(game), &how);
         }
+    }
+
+    /// How long anybody may wait for an engine that does not answer, in simulated milliseconds.
+    pub fn callers_hang_up(&self, most_ms: i64) {
+        for game in self.engines.waited_for(self.chronicle.now_ms(), most_ms) {
+            let how = format!("an engine is waited for since more than {most_ms} ms");
+            self.violated("every_call_has_a_deadline", Some(&game), &how);
+        }
+    }
+
+    /// After everything has healed a player of a game was answered, whatever he was told.
+    pub fn player_is_heard(&self, game: &str) {
+        let mut inner = lock(&self.inner);
+        inner.check("players heard at the end");
+        inner.heard.insert(game.to_owned());
+    }
+
+    /// The key of a request came with another one.
+    pub fn key_was_reused(&self) {
+        lock(&self.inner).check("reused keys");
     }
 
     /// Lobby could not tell Game Master that the members of a game changed.

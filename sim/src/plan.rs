@@ -42,6 +42,13 @@ impl Plan {
         self.sabotage.is_none() && self.faults.iter().all(|fault| is_one(fault.what.name()))
     }
 
+    /// Whether engines learn at once that a caller has hung up: nothing is lost or held on the way.
+    pub fn hanging_up_is_seen(&self) -> bool {
+        const HOLD_OR_LOSE: [&str; 6] =
+            ["partition", "one_way", "hold", "delay", "lossy", "gm_frozen"];
+        self.faults.iter().all(|fault| !HOLD_OR_LOSE.contains(&fault.what.name()))
+    }
+
     /// Whether nothing goes wrong: processes are told to end, at the most.
     pub fn is_undisturbed(&self) -> bool {
         let is_order = |fault: &Fault| matches!(fault.what, Trouble::GmStops { .. });
@@ -225,7 +232,7 @@ pub enum Trouble {
     RedisCrash { loss: Loss },
     /// The host of the engines ends; their files stay.
     EnginesCrash,
-    /// Nothing passes, either way; new connections are refused.
+    /// Nothing passes, either way; new connections wait for it to be over.
     Partition { a: String, b: String },
     /// Nothing passes, one way.
     OneWay { from: String, to: String },
@@ -263,6 +270,8 @@ pub enum Trouble {
     RtmMute,
     /// Lobby is reachable for nobody.
     LobbyDown,
+    /// Lobby takes so long to answer after it has done what it was asked.
+    LobbySlow { ms: u64 },
     /// Lobby's process ends, and starts again with its state.
     LobbyCrash,
     /// Runtime Manager's process ends, and its engines with it; it starts them again.
@@ -282,7 +291,7 @@ pub enum Trouble {
 
 impl Trouble {
     /// Every name there is.
-    pub const NAMES: [&'static str; 49] = [
+    pub const NAMES: [&'static str; 50] = [
         "gm_crash",
         "gm_stops",
         "gm_crash_at",
@@ -320,6 +329,7 @@ impl Trouble {
         "rtm_down",
         "rtm_mute",
         "lobby_down",
+        "lobby_slow",
         "lobby_crash",
         "rtm_crash",
         "notification_crash",
@@ -367,6 +377,7 @@ impl Trouble {
             Self::RtmDown => "rtm_down",
             Self::RtmMute => "rtm_mute",
             Self::LobbyDown => "lobby_down",
+            Self::LobbySlow { .. } => "lobby_slow",
             Self::LobbyCrash => "lobby_crash",
             Self::RtmCrash => "rtm_crash",
             Self::NotificationCrash => "notification_crash",
@@ -443,6 +454,9 @@ pub struct Action {
     pub patience_ms: u64,
     /// Asked so many times more under the same `Idempotency-Key`.
     pub repeats: u32,
+    /// Then the same key comes with something else, once the first answer is known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reuses_key: bool,
     /// What.
     pub what: Deed,
 }
@@ -477,6 +491,23 @@ pub enum Deed {
 }
 
 impl Deed {
+    /// The game it is about.
+    pub fn game(&self) -> Option<usize> {
+        match self {
+            Self::Force { game }
+            | Self::Stop { game }
+            | Self::Patch { game, .. }
+            | Self::Reconcile { game }
+            | Self::Banish { game, .. }
+            | Self::Block { game, .. }
+            | Self::Get { game } => Some(*game),
+            Self::CreateVersion { .. }
+            | Self::UpdateVersion { .. }
+            | Self::DeprecateVersion { .. }
+            | Self::List => None,
+        }
+    }
+
     /// What to call it.
     pub fn name(&self) -> &'static str {
         match self {

@@ -318,6 +318,7 @@ fn reach(what: &Trouble) -> (Vec<String>, BandKind) {
         Trouble::Engine { .. } => (host(ENGINES), BandKind::Slow),
         Trouble::RtmDown | Trouble::RtmMute | Trouble::RtmCrash => (host(RTM), BandKind::Down),
         Trouble::LobbyDown => (host(LOBBY), BandKind::Cut),
+        Trouble::LobbySlow { .. } => (host(LOBBY), BandKind::Slow),
         Trouble::LobbyCrash => (host(LOBBY), BandKind::Down),
         Trouble::NotificationCrash => (host(NOTIFICATION), BandKind::Down),
         Trouble::ClockJump { gm, .. } => (vec![gm_host(*gm)], BandKind::Clock),

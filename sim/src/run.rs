@@ -17,10 +17,11 @@ use crate::books::Books;
 use crate::chronicle::Chronicle;
 use crate::faults::Faults;
 use crate::oracle::{Broken, Unrest};
+use crate::pace::Pace;
 use crate::plan::{Plan, Profile, StoreKind};
 use crate::record::Recorder;
 use crate::seams::SimClock;
-use crate::world::{Pace, World};
+use crate::world::World;
 
 /// Ticks between two comparisons of all engines with their records.
 const COMPARE_TICKS: u32 = 500;
@@ -257,6 +258,9 @@ impl Life<'_> {
             self.compared_at = self.world.sim.elapsed();
             self.world.oracle.compare_engines();
             self.world.oracle.timers_strike(self.gm_now());
+            if self.plan.hanging_up_is_seen() {
+                self.world.oracle.callers_hang_up(self.pace.longest_wait_ms());
+            }
         }
         self.world.oracle.broken().is_empty()
     }

@@ -1,4 +1,4 @@
-//! The people: administrators, players, and whoever starts games in Lobby.
+//! What people do: administrators, and whoever starts games in Lobby.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -7,32 +7,32 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use machine::Timestamp;
-use net::{ClientLimits, HttpClient};
-use peers::gateway::{Gateway, GatewayOptions, Player, TokenTable};
+use net::HttpClient;
 use serde::Deserialize;
 use service::ports::VersionStatus;
-use tokio::time::{Instant, sleep, sleep_until};
-use tokio_util::sync::CancellationToken;
-use turmoil::Sim;
+use tokio::time::sleep;
 
-use crate::board::{Board, lock};
+use crate::board::lock;
 use crate::books::Books;
-use crate::net::SimNet;
 use crate::oracle::{Oracle, While};
+use crate::pace::Pace;
 use crate::plan::{Action, Deed, GamePlan, Plan};
-use crate::world::{ADMIN, GATEWAY, LOBBY, PORT, Pace, TOLD_BY_LOBBY, gm_host};
+use crate::world::{LOBBY, PORT, TOLD_BY_LOBBY, gm_host};
 
 /// The versions that games are played on; the later ones of a line are for patches.
 pub const VERSIONS: [&str; 4] = ["1.0.0", "1.0.1", "2.0.0", "2.0.1"];
+
+/// A version that is registered under the key of another request, which must be refused.
+const NEVER_MEANT: &str = "9.0.0";
 
 /// What Lobby says of a game whose last member was barred before it ran.
 const NOBODY: &[u8] = b"nobody plays";
 
 /// What people do, and what came of it.
 pub struct Deeds {
-    plan: Plan,
-    pace: Pace,
-    oracle: Arc<Oracle>,
+    pub(crate) plan: Plan,
+    pub(crate) pace: Pace,
+    pub(crate) oracle: Arc<Oracle>,
     books: Books,
     /// How old a record may be that is shown in place of one that cannot be read.
     board_ms: i64,
@@ -83,11 +83,11 @@ impl Deeds {
         lock(&self.counted).clone()
     }
 
-    fn count(&self, what: &str, answer: &str) {
+    pub(crate) fn count(&self, what: &str, answer: &str) {
         *lock(&self.counted).entry(format!("{what} {answer}")).or_default() += 1;
     }
 
-    fn game(&self, game: usize) -> Option<&GamePlan> {
+    pub(crate) fn game(&self, game: usize) -> Option<&GamePlan> {
         self.plan.games.get(game)
     }
 
@@ -158,7 +158,7 @@ impl Deeds {
     }
 
     /// One action of the plan, with its repeats.
-    async fn perform(&self, client: &HttpClient, number: usize, action: &Action) {
+    pub(crate) async fn perform(&self, client: &HttpClient, number: usize, action: &Action) {
         if let Deed::Block { game, player } = &action.what {
             return self.block(client, *game, *player).await;
         }
@@ -182,14 +182,16 @@ impl Deeds {
             if let Some(answer) = &answer {
                 self.judge(&action.what, answer, While { asked_ms, answered_ms });
             }
-            if let Some(answer) = answer.filter(|answer| answer.status.is_success()) {
+            // An answer that says that nothing can be said now is none.
+            if let Some(answer) = answer.filter(|answer| !answer.status.is_server_error()) {
                 let keeps_key = match &wanted.game {
                     Some(game) => self.books.has_operation_of(game, &key).await,
                     None => wanted.method != Method::GET,
                 };
                 match &first {
-                    _ if !keeps_key => {}
-                    None => first = Some(answer),
+                    None if answer.status.is_success() && keeps_key => first = Some(answer),
+                    // What is refused keeps no key.
+                    None => {}
                     Some(first) if first.same(&answer) => {}
                     Some(first) => {
                         let how = format!(
@@ -206,6 +208,30 @@ impl Deeds {
                 }
             }
             sleep(self.pace.latency * 20).await;
+        }
+        if action.reuses_key && first.is_some() {
+            self.reuse(client, action, &wanted, &key).await;
+        }
+    }
+
+    /// The key of a request that was answered comes again with another request.
+    async fn reuse(&self, client: &HttpClient, action: &Action, wanted: &Wanted, key: &str) {
+        let other = match (&action.what, &wanted.game) {
+            (Deed::Force { game }, _) => self.wanted(&Deed::Reconcile { game: *game }),
+            (what, Some(_)) => what.game().and_then(|game| self.wanted(&Deed::Force { game })),
+            (_, None) => self.wanted(&Deed::CreateVersion { version: NEVER_MEANT.to_owned() }),
+        };
+        let Some(other) = other else { return };
+        let url = format!("http://{}:{PORT}/api/v1/internal/{}", gm_host(action.gm), other.path);
+        let answer = send(client, &other, &url, "admin", key, self.pace.call * 3).await;
+        let shown = answer.as_ref().map_or("no answer", |a| a.status.as_str());
+        self.count("reuse of a key", shown);
+        let told = format!("admin: {} under the key of {}: {shown}", other.path, wanted.path);
+        self.oracle.chronicle.note(wanted.game.as_deref(), &told);
+        self.oracle.key_was_reused();
+        if answer.is_some_and(|answer| answer.status.is_success()) {
+            let how = format!("{key} was {}, and is {} now", wanted.path, other.path);
+            self.oracle.violated("a_key_is_for_one_request", wanted.game.as_deref(), &how);
         }
     }
 
@@ -233,7 +259,12 @@ impl Deeds {
         }
         match deed {
             Deed::List => match serde_json::from_slice::<Listed>(&answer.body) {
-                Ok(list) => list.items.iter().for_each(|shown| self.shown(shown, during)),
+                Ok(list) => {
+                    list.items.iter().for_each(|shown| self.shown(shown, during));
+                    let is_listed = |game: &str| list.items.iter().any(|it| it.game_id == game);
+                    let missing = self.plan.games.iter().filter(|game| !is_listed(&game.id));
+                    missing.for_each(|game| self.oracle.answered_absent(&game.id, during));
+                }
                 Err(error) => {
                     let how = format!("a list cannot be read: {error}");
                     self.oracle.violated("answers_are_of_their_time", None, &how);
@@ -288,7 +319,7 @@ impl Deeds {
     }
 
     /// Registers the versions that games are played on; insists.
-    async fn prepare(&self, client: &HttpClient) {
+    pub(crate) async fn prepare(&self, client: &HttpClient) {
         for version in VERSIONS {
             let wanted = self.wanted(&Deed::CreateVersion { version: version.to_owned() });
             let Some(wanted) = wanted else { continue };
@@ -309,7 +340,7 @@ impl Deeds {
     }
 
     /// A game is started in Lobby; insists until it runs there, or did.
-    async fn start_game(&self, client: &HttpClient, game: &GamePlan) {
+    pub(crate) async fn start_game(&self, client: &HttpClient, game: &GamePlan) {
         let members: Vec<String> = (0..game.players)
             .map(|p| format!(r#"{{"user_id":"{}","race_name":"{}"}}"#, user(p), race(p)))
             .collect();
@@ -358,7 +389,7 @@ impl Deeds {
     }
 
     /// Asks an instance to look at an engine again.
-    async fn reconcile(&self, client: &HttpClient, game: &str, gm: usize, number: u64) {
+    pub(crate) async fn reconcile(&self, client: &HttpClient, game: &str, gm: usize, number: u64) {
         let path = format!("runtimes/{game}/reconcile");
         let url = format!("http://{}:{PORT}/api/v1/internal/{path}", gm_host(gm));
         let wanted = Wanted { method: Method::POST, path, body: String::new(), game: None };
@@ -376,7 +407,7 @@ impl Answer {
 }
 
 /// Players are numbered alike in every game.
-fn user(player: usize) -> String {
+pub(crate) fn user(player: usize) -> String {
     format!("user-{player}")
 }
 
@@ -415,108 +446,4 @@ async fn send(
     let answer = client.send_within(request, patience).await.ok()?;
     let (head, body) = answer.into_parts();
     Some(Answer { status: head.status, body })
-}
-
-/// Adds the hosts that the people come from.
-pub(crate) fn add_people(sim: &mut Sim<'static>, deeds: &Arc<Deeds>, board: &Arc<Board>) {
-    let net = Arc::new(SimNet::new(ADMIN, Arc::clone(board)));
-    let admin = Arc::clone(deeds);
-    sim.host(ADMIN, move || {
-        let (deeds, net) = (Arc::clone(&admin), Arc::clone(&net));
-        async move {
-            let limits = ClientLimits {
-                connect_timeout: deeds.pace.connect,
-                total_timeout: deeds.pace.call * 3,
-                ..ClientLimits::default()
-            };
-            administrate(deeds, HttpClient::new(net, limits, None)).await;
-            Ok(())
-        }
-    });
-    let net = Arc::new(SimNet::new(GATEWAY, Arc::clone(board)));
-    let players = Arc::clone(deeds);
-    sim.host(GATEWAY, move || {
-        let (deeds, net) = (Arc::clone(&players), Arc::clone(&net));
-        async move {
-            play(&deeds, &net);
-            std::future::pending().await
-        }
-    });
-}
-
-async fn administrate(deeds: Arc<Deeds>, client: HttpClient) {
-    let began = Instant::now();
-    deeds.prepare(&client).await;
-    for number in 0..deeds.plan.games.len() {
-        let (deeds, client) = (Arc::clone(&deeds), client.clone());
-        tokio::spawn(async move {
-            let Some(game) = deeds.game(number) else { return };
-            sleep_until(began + Duration::from_millis(game.start_ms)).await;
-            deeds.start_game(&client, game).await;
-        });
-    }
-    for number in 0..deeds.plan.actions.len() {
-        let (deeds, client) = (Arc::clone(&deeds), client.clone());
-        tokio::spawn(async move {
-            let Some(action) = deeds.plan.actions.get(number) else { return };
-            sleep_until(began + Duration::from_millis(action.at_ms)).await;
-            deeds.perform(&client, number, action).await;
-        });
-    }
-    // Once the faults are over, an operator looks after what does not get well by itself.
-    sleep_until(began + Duration::from_millis(deeds.plan.safety_ms)).await;
-    let mut number = 0;
-    loop {
-        sleep(deeds.pace.call * 2).await;
-        for game in deeds.oracle.unwell() {
-            number += 1;
-            deeds.reconcile(&client, &game, 0, number).await;
-        }
-    }
-}
-
-fn play(deeds: &Arc<Deeds>, net: &Arc<SimNet>) {
-    for (number, game) in deeds.plan.games.iter().enumerate() {
-        let patience = Duration::from_millis(game.player_patience_ms);
-        let limits = ClientLimits {
-            connect_timeout: deeds.pace.connect.min(patience),
-            total_timeout: patience,
-            ..ClientLimits::default()
-        };
-        let tokens: TokenTable = (0..game.players).map(|p| (user(p), user(p))).collect();
-        let options = GatewayOptions {
-            base_url: format!("http://{}:{PORT}", gm_host(number % deeds.plan.gms)),
-            api_token: None,
-            tokens,
-            call_timeout: patience,
-        };
-        let client = HttpClient::new(Arc::<SimNet>::clone(net), limits, None);
-        let gateway = Arc::new(Gateway::new(client, options));
-        let gm = number % deeds.plan.gms;
-        for player in 0..game.players {
-            let player = Player {
-                gateway: Arc::clone(&gateway),
-                token: user(player),
-                game_id: game.id.clone(),
-                period: Duration::from_millis(game.player_period_ms),
-                max_rounds: None,
-            };
-            let deeds = Arc::clone(deeds);
-            let observe = move |event: peers::gateway::PlayerEvent| {
-                use peers::gateway::PlayerOutcome::{Accepted, Refused, Unreachable, Unreadable};
-                let outcome = match event.outcome {
-                    Accepted => "accepted".to_owned(),
-                    Refused { status, code } => format!("{} {code}", status.as_u16()),
-                    Unreachable { .. } => "no answer".to_owned(),
-                    Unreadable => "unreadable".to_owned(),
-                };
-                deeds.count("player", &outcome);
-                let took_ms = i64::try_from(event.took.as_millis()).unwrap_or(i64::MAX);
-                let asked_ms = deeds.oracle.chronicle.now_ms().saturating_sub(took_ms);
-                let who = (event.game_id.as_str(), event.user_id.as_str());
-                deeds.oracle.player_answered(who, gm, asked_ms, outcome == "accepted");
-            };
-            tokio::spawn(player.run(observe, CancellationToken::new()));
-        }
-    }
 }

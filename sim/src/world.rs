@@ -8,32 +8,22 @@
 //! ```
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use async_trait::async_trait;
-use chrono::TimeDelta;
-use machine::{Channel, Resolution, StreamId};
 use net::{Net, RedisLimits, ServerLimits};
 use peers::backoff::Backoff;
 use peers::bus::{Bus, FollowLimits};
 use peers::env::{Env, Observer, unobserved};
 use peers::lobby::flow::FlowTiming;
-use peers::lobby::{self, Lobby, LobbyConfig};
+use peers::lobby::{self, Lobby, LobbyConfig, LobbyHandle};
 use peers::notification::Notification;
 use peers::redis_bus::RedisBus;
 use peers::rtm::{Rtm, RtmConfig, RtmHandle};
 use peers::state_file::StateFile;
-use service::app::{self, Seams};
 use service::config::Settings;
 use service::embedded::Embedded;
-use service::ports::{
-    AppendAt, Appended, AppendedAll, Clock, Entropy, Entry, Feed, NewEntry, Store, StreamError,
-    Streams,
-};
-use service::postgres::{OpenError, Postgres, PostgresFeed, PostgresSettings};
-use service::redis_streams::{RedisSettings, RedisStreams};
+use service::ports::{Clock, Entropy as _};
 use tokio_util::sync::CancellationToken;
 use turmoil::Sim;
 
@@ -41,15 +31,16 @@ use crate::board::{Board, lock};
 use crate::books::Books;
 use crate::chronicle::Chronicle;
 use crate::engines::{Engines, SimLauncher};
+use crate::instance::Instance;
 use crate::net::SimNet;
 use crate::oracle::{Bounds, Oracle};
-use crate::plan::{Moment, Plan, Profile, Sabotage, StoreKind};
+use crate::pace::{Pace, believed_ms, settings, whole_ms};
+use crate::plan::{Plan, Profile, Sabotage, StoreKind};
 use crate::postgres::{Answer, Database, Member};
 use crate::redis::{Keys, RedisHost};
-use crate::rpc::{Desk, RemoteStore, StoreHost, StoreTimeouts};
+use crate::rpc::{Desk, StoreHost, StoreTimeouts};
 use crate::seams::{EPOCH_SECONDS, SimClock, SimEntropy};
-use crate::touched::{SABOTAGED, TouchedStore};
-use crate::workload;
+use crate::{people, workload};
 
 /// The store's host.
 pub const STORE: &str = "store";
@@ -77,9 +68,6 @@ pub const PORT: u16 = 8080;
 /// The instance that Lobby works with.
 pub const TOLD_BY_LOBBY: usize = 0;
 
-/// Published messages are kept for longer than any run, wherever the clocks jump to.
-const KEEP_PUBLISHED: TimeDelta = TimeDelta::days(20 * 365);
-
 /// The name of an instance's host.
 pub fn gm_host(gm: usize) -> String {
     format!("gm-{gm}")
@@ -88,52 +76,6 @@ pub fn gm_host(gm: usize) -> String {
 /// Every interface.
 pub fn any(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)
-}
-
-/// How long things take in a profile.
-#[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    /// One step of the simulation.
-    pub tick: Duration,
-    /// The longest way of a message.
-    pub latency: Duration,
-    /// For a connection.
-    pub connect: Duration,
-    /// For an answer of store or Redis.
-    pub answer: Duration,
-    /// For a call over HTTP.
-    pub call: Duration,
-    /// How long Lobby's word on who is a member is believed.
-    pub believed: Duration,
-    /// How late a turn may be after everything healed.
-    pub late_ms: i64,
-}
-
-impl Pace {
-    /// The pace of a profile.
-    pub fn of(profile: Profile) -> Self {
-        let ms = Duration::from_millis;
-        match profile {
-            Profile::Race => Self {
-                tick: ms(2),
-                latency: ms(15),
-                connect: ms(2_000),
-                answer: ms(2_000),
-                call: ms(5_000),
-                believed: ms(4_000),
-                late_ms: 10_000,
-            },
-            Profile::Calendar => Self {
-                tick: ms(30_000),
-                latency: ms(10_000),
-                connect: ms(150_000),
-                answer: ms(150_000),
-                call: ms(450_000),
-                believed: ms(1_800_000),
-                late_ms: 3_600_000,
-            },
-        }
-    }
 }
 
 /// One simulated cluster.
@@ -152,6 +94,8 @@ pub struct World {
     pub keys: Arc<Mutex<Keys>>,
     /// Runtime Manager's levers, once it is up.
     pub rtm: Arc<Mutex<Option<RtmHandle>>>,
+    /// Lobby's, likewise.
+    pub lobby: Arc<Mutex<Option<LobbyHandle>>>,
     /// What the people did.
     pub deeds: Arc<workload::Deeds>,
 }
@@ -186,7 +130,7 @@ impl World {
             StoreKind::Postgres => Books::Postgres(watched(plan.seed, clock, &oracle)),
         };
         let desk = Arc::new(Desk::default());
-        let rtm = Arc::default();
+        let (rtm, lobby) = (Arc::default(), Arc::default());
         let board_ms = published.map_or(0, |settings| whole_ms(settings.board_ttl));
         let deeds =
             workload::Deeds::new(plan.clone(), Arc::clone(&oracle), books.clone(), board_ms);
@@ -199,14 +143,14 @@ impl World {
         let keys = parts.add_redis(&mut sim);
         parts.add_engines(&mut sim, &engines);
         parts.add_rtm(&mut sim, &engines, &rtm);
-        parts.add_lobby(&mut sim);
+        parts.add_lobby(&mut sim, &lobby);
         parts.add_notification(&mut sim);
         for gm in 0..plan.gms {
             parts.add_gm(&mut sim, gm, &books, &desk);
         }
-        workload::add_people(&mut sim, &deeds, &parts.board);
+        people::add_people(&mut sim, &deeds, &parts.board);
         let Parts { board, oracle, .. } = parts;
-        Self { sim, board, oracle, engines, books, keys, rtm, deeds }
+        Self { sim, board, oracle, engines, books, keys, rtm, lobby, deeds }
     }
 
     /// Every host there is.
@@ -363,7 +307,7 @@ impl Parts {
         });
     }
 
-    fn add_lobby(&self, sim: &mut Sim<'static>) {
+    fn add_lobby(&self, sim: &mut Sim<'static>, handle: &Arc<Mutex<Option<LobbyHandle>>>) {
         let mut config =
             LobbyConfig::new(any(PORT), format!("http://{}:{PORT}", gm_host(TOLD_BY_LOBBY)));
         config.rtm_url = Some(format!("http://{RTM}:{PORT}"));
@@ -379,9 +323,11 @@ impl Parts {
         };
         let (net, bus, env) = (self.net(LOBBY), self.bus(LOBBY), self.env(2));
         let (state, oracle) = (StateFile::in_memory(), Arc::clone(&self.oracle));
+        let handle = Arc::clone(handle);
         sim.host(LOBBY, move || {
             let (config, net, env) = (config.clone(), Arc::clone(&net), env.clone());
             let (bus, state, oracle) = (bus(), state.clone(), Arc::clone(&oracle));
+            let handle = Arc::clone(&handle);
             async move {
                 let bus = bus.ok_or("no bus")?;
                 let seen: Observer<lobby::Event> = Arc::new(move |event| {
@@ -390,6 +336,7 @@ impl Parts {
                     }
                 });
                 let lobby = Lobby::bind_over(state, config, net, bus, env, seen).await?;
+                *lock(&handle) = Some(lobby.handle());
                 lobby.run(CancellationToken::new()).await;
                 Ok(())
             }
@@ -442,47 +389,6 @@ impl Parts {
     }
 }
 
-/// The settings of an instance; those that are the same for all say what Game Master promises.
-fn settings(pace: Pace, gm: usize) -> Option<Settings> {
-    let mut settings = Settings::development(
-        any(PORT),
-        format!("http://{LOBBY}:{PORT}"),
-        format!("http://{RTM}:{PORT}"),
-        vec!["0.0.0.0/0".parse().ok()?],
-    );
-    settings.instance = gm_host(gm).parse().ok()?;
-    settings.keep_published = KEEP_PUBLISHED;
-    settings.trim_after = Some(KEEP_PUBLISHED);
-    settings.schedule_resolution = Resolution::Seconds;
-    let Pace { connect, call, answer, believed, .. } = pace;
-    settings.membership_ttl = believed;
-    // Where an answer takes its time, a term must outlast more than one of them.
-    settings.term_ttl = settings.term_ttl.max(answer * 5 / 2);
-    settings.connect_timeout = connect;
-    settings.engine_limits.admin = call;
-    settings.engine_limits.player = call;
-    settings.engine_limits.turn = call * 2;
-    settings.lobby_timeout = call * 2;
-    settings.rtm_timeout = call * 4;
-    let lease = |call: Duration| {
-        TimeDelta::from_std(call).unwrap_or(TimeDelta::MAX) + TimeDelta::seconds(5)
-    };
-    settings.policy.probe_lease = lease(call);
-    settings.policy.turn_lease = lease(call * 2);
-    settings.policy.rtm_lease = lease(call * 4);
-    Some(settings)
-}
-
-/// How long after Lobby has barred somebody an instance that nobody told of it may let them through:
-/// an answer from before may be under way for so long, and is believed from when it came.
-fn believed_ms(settings: &Settings) -> i64 {
-    whole_ms(settings.membership_ttl + settings.lobby_timeout)
-}
-
-fn whole_ms(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
 /// A database whose commits are told to the oracle.
 fn watched(seed: u64, clock: Arc<dyn Clock>, oracle: &Arc<Oracle>) -> Database {
     let (database, oracle) = (Database::new(seed, clock), Arc::clone(oracle));
@@ -491,188 +397,4 @@ fn watched(seed: u64, clock: Arc<dyn Clock>, oracle: &Arc<Oracle>) -> Database {
         Member::Log(_) => {}
     });
     database
-}
-
-type StoreAndFeed = (Arc<dyn Store>, Arc<dyn Feed>);
-
-/// One Game Master, and what starts it again.
-#[derive(Clone)]
-struct Instance {
-    gm: usize,
-    net: Arc<SimNet>,
-    settings: Option<Settings>,
-    limits: RedisLimits,
-    timeouts: StoreTimeouts,
-    entropy: Arc<SimEntropy>,
-    sabotage: Option<Sabotage>,
-    clock: Arc<SimClock>,
-    books: Books,
-    desk: Arc<Desk>,
-    board: Arc<Board>,
-    oracle: Arc<Oracle>,
-}
-
-impl Instance {
-    async fn run(self) -> turmoil::Result {
-        let name = gm_host(self.gm);
-        let (settings, seams) = (self.settings.clone().ok_or("no settings")?, self.seams()?);
-        match app::bind(settings, seams, self.board.starts(self.gm)).await {
-            Ok(bound) => {
-                self.oracle.chronicle.note(None, &format!("{name} serves"));
-                match bound.run().await {
-                    Ok(()) => self.oracle.chronicle.note(None, &format!("{name} has ended")),
-                    Err(error) => {
-                        self.oracle.violated("no_panic", None, &format!("{name}: {error}"));
-                    }
-                }
-            }
-            Err(error) => {
-                let why = format!("{name} cannot start: {error}");
-                self.oracle.chronicle.note(None, &why);
-            }
-        }
-        self.board.end(self.gm).await;
-        Ok(())
-    }
-
-    /// The store, and what its instances tell each other.
-    fn store(&self) -> Result<StoreAndFeed, OpenError> {
-        let net: Arc<dyn Net> = self.net.clone();
-        if let Books::Embedded(store) = &self.books {
-            let (desk, timeouts) = (Arc::clone(&self.desk), self.timeouts);
-            let remote = RemoteStore::new(net, desk, timeouts);
-            return Ok((Arc::new(remote), Arc::new(store.feed())));
-        }
-        let url = format!("postgresql://gm:hush@{STORE}:{STORE_PORT}/gm");
-        let StoreTimeouts { connect, answer } = self.timeouts;
-        let settings = PostgresSettings {
-            connect_timeout: connect,
-            wait_timeout: connect,
-            statement_timeout: answer,
-            lock_timeout: answer / 2,
-            ..PostgresSettings::new(url.as_str().into())
-        };
-        let entropy: Arc<dyn Entropy> = self.entropy.clone();
-        let feed = PostgresFeed::open(&settings, Arc::clone(&net), &*entropy)?;
-        Ok((Arc::new(Postgres::open(settings, net, entropy)?), Arc::new(feed)))
-    }
-
-    fn seams(&self) -> Result<Seams, Box<dyn std::error::Error>> {
-        let url = format!("redis://{REDIS}:{REDIS_PORT}").parse()?;
-        let settings = RedisSettings { url, limits: self.limits, key_prefix: String::new() };
-        let streams = TouchedStreams {
-            inner: RedisStreams::new(self.net.clone(), settings),
-            board: Arc::clone(&self.board),
-            gm: self.gm,
-            sabotage: self.sabotage,
-            appends: AtomicU64::new(0),
-        };
-        let (store, feed) = self.store()?;
-        let board = Arc::clone(&self.board);
-        let store = TouchedStore::new(store, board, self.gm, self.sabotage);
-        Ok(Seams {
-            net: self.net.clone(),
-            store: Arc::new(store),
-            streams: Arc::new(streams),
-            feed,
-            clock: self.clock.clone(),
-            entropy: self.entropy.clone(),
-        })
-    }
-}
-
-/// The production streams, whose calls are points of contact.
-struct TouchedStreams {
-    inner: RedisStreams,
-    board: Arc<Board>,
-    gm: usize,
-    sabotage: Option<Sabotage>,
-    appends: AtomicU64,
-}
-
-impl TouchedStreams {
-    async fn touched<T>(&self, point: &str, call: impl Future<Output = T> + Send) -> T {
-        self.board.touch(self.gm, point, Moment::Before).await;
-        let answer = call.await;
-        self.board.touch(self.gm, point, Moment::After).await;
-        answer
-    }
-}
-
-#[async_trait]
-impl Streams for TouchedStreams {
-    async fn append(
-        &self,
-        stream: &str,
-        at: AppendAt,
-        payload: &[u8],
-    ) -> Result<Appended, StreamError> {
-        self.touched("streams.append", self.inner.append(stream, at, payload)).await
-    }
-
-    async fn append_all(
-        &self,
-        stream: &str,
-        onto: StreamId,
-        entries: &[NewEntry<'_>],
-    ) -> AppendedAll {
-        // What is missing in the stream for Lobby the relay notices, and mends.
-        let is_meant = self.sabotage != Some(Sabotage::SwallowAppends)
-            || stream == Channel::NotificationIntents.as_str();
-        let is_its_turn =
-            is_meant && self.appends.fetch_add(1, Ordering::Relaxed) % SABOTAGED == SABOTAGED - 1;
-        match self.sabotage.filter(|_| is_its_turn) {
-            Some(Sabotage::SwallowAppends) => {
-                let id = |entry: &NewEntry<'_>| match entry.at {
-                    AppendAt::Exactly(id) => id,
-                    AppendAt::Next => StreamId::ZERO,
-                };
-                return AppendedAll { added: entries.iter().map(id).collect(), stopped: None };
-            }
-            Some(Sabotage::RepeatAppends) => {
-                for entry in entries.iter().take(1) {
-                    let _ = self.inner.append(stream, AppendAt::Next, entry.payload).await;
-                }
-            }
-            Some(
-                Sabotage::SwallowCommits
-                | Sabotage::ForgetKeys
-                | Sabotage::Unguarded
-                | Sabotage::BelieveForEver
-                | Sabotage::ShowThePast,
-            )
-            | None => {}
-        }
-        self.touched("streams.append_all", self.inner.append_all(stream, onto, entries)).await
-    }
-
-    async fn read(
-        &self,
-        stream: &str,
-        after: StreamId,
-        max: usize,
-        wait: Duration,
-    ) -> Result<Vec<Entry>, StreamError> {
-        self.touched("streams.read", self.inner.read(stream, after, max, wait)).await
-    }
-
-    async fn entry(&self, stream: &str, id: StreamId) -> Result<Option<Entry>, StreamError> {
-        self.touched("streams.entry", self.inner.entry(stream, id)).await
-    }
-
-    async fn newest(&self, stream: &str) -> Result<StreamId, StreamError> {
-        self.touched("streams.newest", self.inner.newest(stream)).await
-    }
-
-    async fn trim(&self, stream: &str, below: StreamId) -> Result<(), StreamError> {
-        self.touched("streams.trim", self.inner.trim(stream, below)).await
-    }
-
-    async fn offset(&self, consumer: &str) -> Result<Option<String>, StreamError> {
-        self.touched("streams.offset", self.inner.offset(consumer)).await
-    }
-
-    async fn save_offset(&self, consumer: &str, offset: StreamId) -> Result<(), StreamError> {
-        self.touched("streams.save_offset", self.inner.save_offset(consumer, offset)).await
-    }
 }

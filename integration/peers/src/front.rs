@@ -24,6 +24,8 @@ pub struct FrontPlan {
     pub is_unavailable: bool,
     /// Wait before looking at a request.
     pub latency_ms: u64,
+    /// Wait between carrying a request out and answering it.
+    pub latency_after_ms: u64,
 }
 
 /// The shared handle on a neighbour's [`FrontPlan`].
@@ -54,6 +56,14 @@ impl Front {
         if plan.is_unavailable { Err(unavailable().into_reply()) } else { Ok(body) }
     }
 
+    /// To be waited for once a request was carried out, before it is answered.
+    pub async fn after(&self) {
+        let plan = self.plan();
+        if plan.latency_after_ms > 0 {
+            tokio::time::sleep(Duration::from_millis(plan.latency_after_ms)).await;
+        }
+    }
+
     async fn about_the_plan(&self, head: &Parts, body: Incoming) -> Result<Reply, Problem> {
         from_this_machine(head)?;
         if head.method == Method::GET {
@@ -63,7 +73,7 @@ impl Front {
             return Err(Problem::method_not_allowed());
         }
         let plan: FrontPlan = read_json(&head.headers, body, MAX_BODY_BYTES).await?;
-        if plan.latency_ms > MAX_LATENCY_MS {
+        if plan.latency_ms.max(plan.latency_after_ms) > MAX_LATENCY_MS {
             let message = format!("a latency is at most {MAX_LATENCY_MS} ms");
             return Err(Problem::invalid_request(message));
         }

@@ -32,17 +32,15 @@ impl Hearing {
         }
     }
 
-    /// Whether a record that knows of a later event was never told of an end before it.
-    pub(super) fn passed_over(&self, before: &Runtime, after: &Runtime) -> bool {
-        let (Some(known), Some(now)) = (before.health.cursor, after.health.cursor) else {
-            return false;
-        };
+    /// Whether somebody who has heard of a later event was never told of an end before it.
+    pub(super) fn passed_over(&self, before: &Listener<'_>, after: &Listener<'_>) -> bool {
+        let (Some(known), Some(now)) = (before.cursor, after.cursor) else { return false };
         self.ends(after).any(|id| known < id && id < now)
     }
 
-    /// Whether a record has not been told of an end yet.
-    pub(super) fn is_owed(&self, record: &Runtime) -> bool {
-        self.ends(record).any(|id| record.health.cursor.is_some_and(|known| known < id))
+    /// Whether somebody has not been told of an end yet.
+    pub(super) fn is_owed(&self, listener: &Listener<'_>) -> bool {
+        self.ends(listener).any(|id| listener.cursor.is_some_and(|known| known < id))
     }
 
     /// What the stream lost nobody can be told.
@@ -50,9 +48,78 @@ impl Hearing {
         self.0.clear();
     }
 
-    fn ends(&self, record: &Runtime) -> impl Iterator<Item = StreamId> {
-        let container = record.engine.container_id.as_ref();
-        let key = container.map(|id| (record.game_id.to_string(), id.as_str().to_owned()));
+    fn ends(&self, listener: &Listener<'_>) -> impl Iterator<Item = StreamId> {
+        let container = listener.container;
+        let key = container.map(|container| (listener.game.to_owned(), container.to_owned()));
         key.and_then(|key| self.0.get(&key)).into_iter().flatten().copied()
+    }
+}
+
+/// A record, as far as it hears of its container.
+#[derive(Clone, Copy)]
+pub(super) struct Listener<'a> {
+    game: &'a str,
+    container: Option<&'a str>,
+    /// The last event that it knows of.
+    cursor: Option<StreamId>,
+}
+
+impl<'a> From<&'a Runtime> for Listener<'a> {
+    fn from(record: &'a Runtime) -> Self {
+        let container = record.engine.container_id.as_ref().map(|id| id.as_str());
+        Self { game: record.game_id.as_str(), container, cursor: record.health.cursor }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(ms: u64) -> StreamId {
+        StreamId { ms, seq: 0 }
+    }
+
+    fn told(hearing: &mut Hearing, ms: u64, container: &str, event: &str) {
+        let payload = format!(
+            r#"{{"game_id":"g","container_id":"{container}","event_type":"{event}","more":1}}"#
+        );
+        hearing.told(id(ms), &payload);
+    }
+
+    #[test]
+    fn an_end_between_what_was_known_and_what_is_known_was_passed_over() {
+        let mut hearing = Hearing::default();
+        told(&mut hearing, 10, "one", "container_started");
+        told(&mut hearing, 20, "one", "container_exited");
+        told(&mut hearing, 30, "other", "container_oom");
+        told(&mut hearing, 40, "one", "healthy");
+        hearing.told(id(41), "no event");
+        let at = |container, ms: Option<u64>| Listener {
+            game: "g",
+            container: Some(container),
+            cursor: ms.map(id),
+        };
+        for (container, before, after, passed_over, owed) in [
+            ("one", Some(10), Some(40), true, false),
+            // It was the one that was applied.
+            ("one", Some(10), Some(20), false, false),
+            ("one", Some(20), Some(40), false, false),
+            ("one", Some(5), Some(10), false, true),
+            ("other", Some(10), Some(25), false, true),
+            ("other", Some(10), Some(40), true, false),
+            ("third", Some(10), Some(40), false, false),
+            // Nothing was heard of this container before.
+            ("one", None, Some(40), false, false),
+        ] {
+            let (old, new) = (at(container, before), at(container, after));
+            let what = format!("{container} from {before:?} to {after:?}");
+            assert_eq!(hearing.passed_over(&old, &new), passed_over, "{what}");
+            assert_eq!(hearing.is_owed(&new), owed, "{what}");
+        }
+        assert!(!hearing.is_owed(&at("one", None)));
+        let elsewhere = Listener { game: "h", ..at("one", Some(10)) };
+        assert!(!hearing.is_owed(&elsewhere));
+        hearing.forget();
+        assert!(!hearing.is_owed(&at("one", Some(10))));
     }
 }

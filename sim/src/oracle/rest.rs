@@ -31,6 +31,9 @@ impl Unrest {
                 Some(_) if oracle.is_excused(game) && record.is_some() => {}
                 Some(_) if oracle.is_empty(game) && record.is_none() => {}
                 Some(why) => open.push(format!("{game} {why}")),
+                None if record.is_some_and(is_played) && !oracle.is_heard(game) => {
+                    open.push(format!("{game} answers no player"));
+                }
                 None => {}
             }
         }
@@ -46,6 +49,10 @@ impl Unrest {
         }
         open
     }
+}
+
+fn is_played(rt: &Runtime) -> bool {
+    matches!(rt.life, Life::Running { .. })
 }
 
 /// Why a record is not at rest.
@@ -71,10 +78,14 @@ fn restless(rt: &Runtime, now: Timestamp, most_ms: i64) -> Option<&'static str> 
 }
 
 impl Oracle {
+    fn is_heard(&self, game: &str) -> bool {
+        super::lock(&self.inner).heard.contains(game)
+    }
+
     /// The games that have not been told of the end of a container.
     fn unheard(&self) -> Vec<String> {
         let inner = super::lock(&self.inner);
-        let is_owed = |rt: &Runtime| !rt.status().is_final() && inner.hearing.is_owed(rt);
+        let is_owed = |rt: &Runtime| !rt.status().is_final() && inner.hearing.is_owed(&rt.into());
         let records =
             inner.games.iter().filter_map(|(game, ledger)| Some((game, ledger.last.as_deref()?)));
         let unheard = records.filter(|(_, rt)| is_owed(rt));

@@ -17,4 +17,4 @@ pub use core::generated_turns;
 pub use entry::{EngineArgs, main, ports, run_until};
 pub use many::{ManyArgs, run_many};
 pub use misbehaviour::{Misbehaviour, Operation, Plan};
-pub use server::{EngineError, EngineOptions, EngineServer, GeneratedTurn};
+pub use server::{EngineError, EngineOptions, EngineServer, GeneratedTurn, Seen, Watcher};

@@ -1,6 +1,13 @@
 //! The engine behind HTTP.
 
-use std::{convert::Infallible, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    fmt, io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -11,11 +18,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     core::Core,
     game::GameOptions,
-    misbehaviour::{Misbehaviour, Trick},
+    misbehaviour::{Misbehaviour, Operation, Trick},
     routes::{self, Call, ContractCall},
     store::{MemoryDisk, Storage},
 };
-use crate::http::{self as reply, Problem, Reply};
+use crate::{
+    env::Observer,
+    http::{self as reply, Problem, Reply},
+};
 
 pub use super::core::GeneratedTurn;
 
@@ -39,6 +49,50 @@ pub struct EngineOptions {
     pub misbehaviour: Misbehaviour,
     /// The HTTP server's bounds.
     pub server: ServerLimits,
+    /// Who is told of every call.
+    pub watcher: Watcher,
+}
+
+/// What is seen of the calls that come in.
+#[derive(Debug, Clone)]
+pub enum Seen {
+    /// A well-formed call of the contract, before anything is made of it.
+    Called {
+        /// What is asked.
+        operation: Operation,
+        /// The trace it belongs to, as its header names it.
+        traceparent: Option<String>,
+    },
+    /// A call that is not going to be answered.
+    Hangs {
+        /// What was asked.
+        operation: Operation,
+        /// Alive for as long as the caller waits.
+        waiting: Weak<()>,
+    },
+}
+
+/// Who is told of the calls that come in; nobody, where nobody is set.
+#[derive(Clone, Default)]
+pub struct Watcher(Option<Observer<Seen>>);
+
+impl Watcher {
+    /// Tells `observer`.
+    pub fn new(observer: Observer<Seen>) -> Self {
+        Self(Some(observer))
+    }
+
+    fn tell(&self, seen: impl FnOnce() -> Seen) {
+        if let Some(observer) = &self.0 {
+            observer(&seen());
+        }
+    }
+}
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Watcher").field(&self.0.is_some()).finish()
+    }
 }
 
 impl Default for EngineOptions {
@@ -52,6 +106,7 @@ impl Default for EngineOptions {
             misbehaviour: Misbehaviour::default(),
             // No `Date`: the same requests get the same answers, byte for byte.
             server: ServerLimits { auto_date_header: false, ..ServerLimits::default() },
+            watcher: Watcher::default(),
         }
     }
 }
@@ -113,6 +168,7 @@ impl EngineServer {
             core: Arc::new(core),
             misbehaviour: options.misbehaviour,
             turn_latency: options.turn_latency,
+            watcher: options.watcher,
             tasks: TaskTracker::new(),
         };
         Ok(Self { listener, limits: options.server, engine })
@@ -146,6 +202,7 @@ struct Engine {
     core: Arc<Core>,
     misbehaviour: Misbehaviour,
     turn_latency: Duration,
+    watcher: Watcher,
     tasks: TaskTracker,
 }
 
@@ -173,6 +230,11 @@ impl Engine {
             }
             Call::Contract(call) => call,
         };
+        let operation = call.operation();
+        self.watcher.tell(|| {
+            let traceparent = parts.headers.get("traceparent").and_then(|it| it.to_str().ok());
+            Seen::Called { operation, traceparent: traceparent.map(str::to_owned) }
+        });
         // SUBTLE: in a task of its own. A caller that hangs up drops this future, and a request
         // that has begun must be carried out to its end all the same: half a save would leave the
         // file ahead of the memory, and a real engine does not stop either.
@@ -180,6 +242,10 @@ impl Engine {
         match acting.await {
             Ok(Answer::Reply(reply)) => *reply,
             Ok(Answer::Never) => {
+                // Dropped with this future when the caller hangs up.
+                let waits = Arc::new(());
+                let waiting = Arc::downgrade(&waits);
+                self.watcher.tell(|| Seen::Hangs { operation, waiting });
                 shutdown.cancelled().await;
                 reply::dropped_connection()
             }

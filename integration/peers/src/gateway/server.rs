@@ -90,11 +90,13 @@ impl GatewayServer {
             Err(reply) => return reply,
         };
         let is_get = head.method == Method::GET;
-        match head.uri.path() {
+        let reply = match head.uri.path() {
             "/healthz" if is_get => json(StatusCode::OK, &json!({})),
             "/_log" if is_get => json(StatusCode::OK, &self.handled()),
             _ => self.players_answer(&head, body).await,
-        }
+        };
+        self.front.after().await;
+        reply
     }
 
     async fn players_answer(&self, head: &Parts, body: Incoming) -> Reply {

@@ -56,8 +56,11 @@ pub(super) async fn handle(
         Err(reply) => return Ok(reply),
     };
     let request = Request::from_parts(head, body);
-    let work = tokio::spawn(async move { route(&core, request).await });
-    Ok(match work.await {
+    let working = Arc::clone(&core);
+    let work = tokio::spawn(async move { route(&working, request).await });
+    let worked = work.await;
+    core.front.after().await;
+    Ok(match worked {
         Ok(Ok(reply)) => reply,
         Ok(Err(problem)) => problem.into_reply(),
         Err(_) => {

@@ -21,10 +21,12 @@ pub(super) async fn handle(
 ) -> Result<Reply, Infallible> {
     let (head, body) = request.into_parts();
     // None of these requests has a body.
-    Ok(match service.front.before(&head, body).await {
-        Ok(_) => route(&service, &head.method, &head.uri).await.unwrap_or_else(Problem::into_reply),
-        Err(reply) => reply,
-    })
+    if let Err(reply) = service.front.before(&head, body).await {
+        return Ok(reply);
+    }
+    let answer = route(&service, &head.method, &head.uri).await;
+    service.front.after().await;
+    Ok(answer.unwrap_or_else(Problem::into_reply))
 }
 
 async fn route(service: &Notification, method: &Method, uri: &http::Uri) -> Result<Reply, Problem> {

@@ -86,11 +86,12 @@ impl Levers {
                 self.end_for_now(game).await
             }
             Trouble::LobbyAway => {
-                self.lobby.front().set(FrontPlan { is_unavailable: true, latency_ms: 0 });
+                self.lobby.front().set(FrontPlan { is_unavailable: true, ..FrontPlan::default() });
                 true
             }
             Trouble::LobbySlow { millis } => {
-                self.lobby.front().set(FrontPlan { is_unavailable: false, latency_ms: millis });
+                let plan = FrontPlan { latency_ms: millis, ..FrontPlan::default() };
+                self.lobby.front().set(plan);
                 true
             }
             Trouble::RtmAway { .. } => {

@@ -1,0 +1,144 @@
+//! Where the people come from: the administrators' host, and the players'.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use net::{ClientLimits, HttpClient};
+use peers::gateway::{Gateway, GatewayError, GatewayOptions, Player, TokenTable};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use turmoil::Sim;
+
+use crate::board::Board;
+use crate::net::SimNet;
+use crate::workload::{Deeds, user};
+use crate::world::{ADMIN, GATEWAY, PORT, gm_host};
+
+/// Adds the hosts that the people come from.
+pub(crate) fn add_people(sim: &mut Sim<'static>, deeds: &Arc<Deeds>, board: &Arc<Board>) {
+    let net = Arc::new(SimNet::new(ADMIN, Arc::clone(board)));
+    let admin = Arc::clone(deeds);
+    sim.host(ADMIN, move || {
+        let (deeds, net) = (Arc::clone(&admin), Arc::clone(&net));
+        async move {
+            let limits = ClientLimits {
+                connect_timeout: deeds.pace.connect,
+                total_timeout: deeds.pace.call * 3,
+                ..ClientLimits::default()
+            };
+            administrate(deeds, HttpClient::new(net, limits, None)).await;
+            Ok(())
+        }
+    });
+    let net = Arc::new(SimNet::new(GATEWAY, Arc::clone(board)));
+    let players = Arc::clone(deeds);
+    sim.host(GATEWAY, move || {
+        let (deeds, net) = (Arc::clone(&players), Arc::clone(&net));
+        async move {
+            play(&deeds, &net);
+            std::future::pending().await
+        }
+    });
+}
+
+async fn administrate(deeds: Arc<Deeds>, client: HttpClient) {
+    let began = Instant::now();
+    deeds.prepare(&client).await;
+    for number in 0..deeds.plan.games.len() {
+        let (deeds, client) = (Arc::clone(&deeds), client.clone());
+        tokio::spawn(async move {
+            let Some(game) = deeds.game(number) else { return };
+            sleep_until(began + Duration::from_millis(game.start_ms)).await;
+            deeds.start_game(&client, game).await;
+        });
+    }
+    for number in 0..deeds.plan.actions.len() {
+        let (deeds, client) = (Arc::clone(&deeds), client.clone());
+        tokio::spawn(async move {
+            let Some(action) = deeds.plan.actions.get(number) else { return };
+            sleep_until(began + Duration::from_millis(action.at_ms)).await;
+            deeds.perform(&client, number, action).await;
+        });
+    }
+    // Once the faults are over, an operator looks after what does not get well by itself.
+    sleep_until(began + Duration::from_millis(deeds.plan.safety_ms)).await;
+    let mut number = 0;
+    loop {
+        sleep(deeds.pace.call * 2).await;
+        for game in deeds.oracle.unwell() {
+            number += 1;
+            deeds.reconcile(&client, &game, 0, number).await;
+        }
+    }
+}
+
+fn play(deeds: &Arc<Deeds>, net: &Arc<SimNet>) {
+    for (number, game) in deeds.plan.games.iter().enumerate() {
+        let patience = Duration::from_millis(game.player_patience_ms);
+        let limits = ClientLimits {
+            connect_timeout: deeds.pace.connect.min(patience),
+            total_timeout: patience,
+            ..ClientLimits::default()
+        };
+        let tokens: TokenTable = (0..game.players).map(|p| (user(p), user(p))).collect();
+        let options = GatewayOptions {
+            base_url: format!("http://{}:{PORT}", gm_host(number % deeds.plan.gms)),
+            api_token: None,
+            tokens,
+            call_timeout: patience,
+        };
+        let through = |limits| HttpClient::new(Arc::<SimNet>::clone(net), limits, None);
+        if game.players > 0 {
+            let patient = GatewayOptions { call_timeout: deeds.pace.call * 3, ..options.clone() };
+            let limits =
+                ClientLimits { total_timeout: patient.call_timeout, ..ClientLimits::default() };
+            let gateway = Gateway::new(through(limits), patient);
+            tokio::spawn(be_heard(Arc::clone(deeds), gateway, game.id.clone()));
+        }
+        let client = through(limits);
+        let gateway = Arc::new(Gateway::new(client, options));
+        let gm = number % deeds.plan.gms;
+        for player in 0..game.players {
+            let player = Player {
+                gateway: Arc::clone(&gateway),
+                token: user(player),
+                game_id: game.id.clone(),
+                period: Duration::from_millis(game.player_period_ms),
+                max_rounds: None,
+            };
+            let deeds = Arc::clone(deeds);
+            let observe = move |event: peers::gateway::PlayerEvent| {
+                use peers::gateway::PlayerOutcome::{Accepted, Refused, Unreachable, Unreadable};
+                let outcome = match event.outcome {
+                    Accepted => "accepted".to_owned(),
+                    Refused { status, code } => format!("{} {code}", status.as_u16()),
+                    Unreachable { .. } => "no answer".to_owned(),
+                    Unreadable => "unreadable".to_owned(),
+                };
+                deeds.count("player", &outcome);
+                let took_ms = i64::try_from(event.took.as_millis()).unwrap_or(i64::MAX);
+                let asked_ms = deeds.oracle.chronicle.now_ms().saturating_sub(took_ms);
+                let who = (event.game_id.as_str(), event.user_id.as_str());
+                deeds.oracle.player_answered(who, gm, asked_ms, outcome == "accepted");
+            };
+            tokio::spawn(player.run(observe, CancellationToken::new()));
+        }
+    }
+}
+
+/// Once the faults are over a player of each game insists on being answered.
+async fn be_heard(deeds: Arc<Deeds>, gateway: Gateway, game: String) {
+    sleep(Duration::from_millis(deeds.plan.safety_ms)).await;
+    loop {
+        match gateway.report(&user(0), &game, 0).await {
+            Ok(_) => break,
+            Err(GatewayError::Refused { status, code, .. })
+                if !status.is_server_error() && code != "runtime_not_found" =>
+            {
+                break;
+            }
+            Err(_) => sleep(deeds.pace.call / 5).await,
+        }
+    }
+    deeds.oracle.player_is_heard(&game);
+}
