@@ -426,7 +426,8 @@ impl Draw {
             Profile::Race => 100 + self.rng.below(12_000),
             Profile::Calendar => 10_000 + self.rng.below(590_000),
         };
-        match self.rng.below(9) {
+        match self.rng.below(10) {
+            8 => EngineTrouble::DropsPlayers { count },
             0 => EngineTrouble::SlowBefore { ms },
             1 => EngineTrouble::SlowAfter { ms },
             2 => EngineTrouble::Hangs { count, acts },

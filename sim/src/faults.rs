@@ -395,7 +395,9 @@ impl Faults {
                 act_first: acts,
                 ..BadPlan::default()
             },
-            EngineTrouble::Drops { count } => BadPlan { drop_next: count, ..BadPlan::default() },
+            EngineTrouble::Drops { count } | EngineTrouble::DropsPlayers { count } => {
+                BadPlan { drop_next: count, ..BadPlan::default() }
+            }
             EngineTrouble::Garbage { count } => {
                 BadPlan { garbage_next: count, ..BadPlan::default() }
             }
@@ -405,7 +407,11 @@ impl Faults {
             }
         };
         // Players' calls would use up what is meant for turns and probes.
-        let only = vec![Operation::Init, Operation::Status, Operation::Turn, Operation::Banish];
+        let only = if matches!(bad, EngineTrouble::DropsPlayers { .. }) {
+            vec![Operation::Command, Operation::Order]
+        } else {
+            vec![Operation::Init, Operation::Status, Operation::Turn, Operation::Banish]
+        };
         if let Some(misbehaviour) = world.engines.misbehaviour(game) {
             misbehaviour.set(BadPlan { only, ..plan });
         }

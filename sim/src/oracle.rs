@@ -222,8 +222,11 @@ impl Oracle {
             if was_early(commit, before.as_deref(), after.as_deref()) {
                 problems.push(("no_turn_early", "a regular turn began before it was due"));
             }
+            if let Some(after) = &after {
+                inner.hearing.listens(before.as_deref().map(Into::into), (&**after).into());
+            }
             if let (Some(before), Some(after)) = (&before, &after)
-                && inner.hearing.passed_over(&(&**before).into(), &(&**after).into())
+                && inner.hearing.passed_over((&**before).into(), (&**after).into())
             {
                 problems.push(("every_end_is_heard_of", "the end of a container was passed over"));
             }

@@ -291,7 +291,7 @@ pub enum Trouble {
 
 impl Trouble {
     /// Every name there is.
-    pub const NAMES: [&'static str; 50] = [
+    pub const NAMES: [&'static str; 51] = [
         "gm_crash",
         "gm_stops",
         "gm_crash_at",
@@ -322,6 +322,7 @@ impl Trouble {
         "engine_4xx",
         "engine_429",
         "engine_drops",
+        "engine_drops_players",
         "engine_garbage",
         "engine_lies",
         "engine_ends",
@@ -409,6 +410,8 @@ pub enum EngineTrouble {
     Fails { count: u32, status: u16, acts: bool },
     /// Acts, and closes the connection.
     Drops { count: u32 },
+    /// The same when players command.
+    DropsPlayers { count: u32 },
     /// Acts, and answers with something that is no JSON.
     Garbage { count: u32 },
     /// Acts, and tells a wrong turn.
@@ -424,6 +427,7 @@ impl EngineTrouble {
             Self::Fails { status: 429, .. } => "engine_429",
             Self::Fails { .. } => "engine_4xx",
             Self::Drops { .. } => "engine_drops",
+            Self::DropsPlayers { .. } => "engine_drops_players",
             Self::Garbage { .. } => "engine_garbage",
             Self::Lies { .. } => "engine_lies",
         }

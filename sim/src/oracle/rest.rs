@@ -85,7 +85,7 @@ impl Oracle {
     /// The games that have not been told of the end of a container.
     fn unheard(&self) -> Vec<String> {
         let inner = super::lock(&self.inner);
-        let is_owed = |rt: &Runtime| !rt.status().is_final() && inner.hearing.is_owed(&rt.into());
+        let is_owed = |rt: &Runtime| !rt.status().is_final() && inner.hearing.is_owed(rt.into());
         let records =
             inner.games.iter().filter_map(|(game, ledger)| Some((game, ledger.last.as_deref()?)));
         let unheard = records.filter(|(_, rt)| is_owed(rt));
