@@ -376,6 +376,19 @@ impl Oracle {
         }
     }
 
+    /// A player's command or order was taken: was the game running, at some instant of that while?
+    pub fn command_taken(&self, game: &str, during: While) {
+        let ran = {
+            let mut inner = lock(&self.inner);
+            inner.check("commands taken");
+            inner.games.get(game).is_some_and(|ledger| ledger.had_status("running", during))
+        };
+        if !ran {
+            let how = format!("a command is taken, and at no instant of {during:?} did it run");
+            self.violated("answers_are_of_their_time", Some(game), &how);
+        }
+    }
+
     /// An entry was appended: told by the Redis host.
     pub fn appended(&self, keys: &Keys, key: &str, id: StreamId, payload: &[u8]) {
         let Ok(text) = std::str::from_utf8(payload) else { return };

@@ -4,13 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use net::{ClientLimits, HttpClient};
-use peers::gateway::{Gateway, GatewayError, GatewayOptions, Player, TokenTable};
+use peers::gateway::{
+    Gateway, GatewayError, GatewayOptions, Player, PlayerEvent, PlayerOutcome, PlayerRequest,
+    TokenTable,
+};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use turmoil::Sim;
 
 use crate::board::Board;
 use crate::net::SimNet;
+use crate::oracle::While;
 use crate::workload::{Deeds, user};
 use crate::world::{ADMIN, GATEWAY, PORT, gm_host};
 
@@ -107,22 +111,35 @@ fn play(deeds: &Arc<Deeds>, net: &Arc<SimNet>) {
                 max_rounds: None,
             };
             let deeds = Arc::clone(deeds);
-            let observe = move |event: peers::gateway::PlayerEvent| {
-                use peers::gateway::PlayerOutcome::{Accepted, Refused, Unreachable, Unreadable};
-                let outcome = match event.outcome {
-                    Accepted => "accepted".to_owned(),
-                    Refused { status, code } => format!("{} {code}", status.as_u16()),
-                    Unreachable { .. } => "no answer".to_owned(),
-                    Unreadable => "unreadable".to_owned(),
-                };
-                deeds.count("player", &outcome);
-                let took_ms = i64::try_from(event.took.as_millis()).unwrap_or(i64::MAX);
-                let asked_ms = deeds.oracle.chronicle.now_ms().saturating_sub(took_ms);
-                let who = (event.game_id.as_str(), event.user_id.as_str());
-                deeds.oracle.player_answered(who, gm, asked_ms, outcome == "accepted");
-            };
+            let observe = move |event: PlayerEvent| told(&deeds, gm, &event);
             tokio::spawn(player.run(observe, CancellationToken::new()));
         }
+    }
+}
+
+/// A player was answered, or was not.
+fn told(deeds: &Deeds, gm: usize, event: &PlayerEvent) {
+    let outcome = match &event.outcome {
+        PlayerOutcome::Accepted => "accepted".to_owned(),
+        PlayerOutcome::Refused { status, code } => format!("{} {code}", status.as_u16()),
+        PlayerOutcome::Unreachable { .. } => "no answer".to_owned(),
+        PlayerOutcome::Unreadable => "unreadable".to_owned(),
+    };
+    deeds.count("player", &outcome);
+    let is_accepted = event.outcome == PlayerOutcome::Accepted;
+    let took_ms = i64::try_from(event.took.as_millis()).unwrap_or(i64::MAX);
+    let answered_ms = deeds.oracle.chronicle.now_ms();
+    let asked_ms = answered_ms.saturating_sub(took_ms);
+    let who = (event.game_id.as_str(), event.user_id.as_str());
+    deeds.oracle.player_answered(who, gm, asked_ms, is_accepted);
+    match event.request {
+        PlayerRequest::Commands { .. } | PlayerRequest::Orders { .. } if is_accepted => {
+            let asked_ms = asked_ms.saturating_sub(deeds.old_ms());
+            deeds.oracle.command_taken(&event.game_id, While { asked_ms, answered_ms });
+        }
+        PlayerRequest::Commands { .. }
+        | PlayerRequest::Orders { .. }
+        | PlayerRequest::Report { .. } => {}
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use crate::board::lock;
 use crate::books::Books;
 use crate::oracle::{Oracle, While};
-use crate::pace::Pace;
+use crate::pace::{Pace, whole_ms};
 use crate::plan::{Action, Deed, GamePlan, Plan};
 use crate::world::{LOBBY, PORT, TOLD_BY_LOBBY, gm_host};
 
@@ -110,6 +110,12 @@ impl Deeds {
             let (game, name) = (row.game_id.as_str(), row.kind.as_str());
             format!("{game} has {name} open since {}", row.started_at)
         }));
+    }
+
+    /// How long a player may find a game as it was: for as long as boards believe, after the longest
+    /// way of an answer of the store.
+    pub(crate) fn old_ms(&self) -> i64 {
+        self.board_ms + whole_ms(self.pace.connect + self.pace.answer)
     }
 
     fn wanted(&self, deed: &Deed) -> Option<Wanted> {

@@ -73,18 +73,27 @@ impl Ledger {
 
     /// Whether a record like this, or none, was the current one at some instant of a while.
     pub(super) fn was(&self, shown: Option<(u64, &str, u32)>, during: While) -> bool {
+        self.was_so(during, |seen| seen == shown)
+    }
+
+    /// Whether the current record had this status at some instant of a while.
+    pub(super) fn had_status(&self, status: &str, during: While) -> bool {
+        self.was_so(during, |seen| seen.is_some_and(|(_, its, _)| its == status))
+    }
+
+    fn was_so(&self, during: While, is_so: impl Fn(Option<Seen>) -> bool) -> bool {
         let mut until_ms = i64::MAX;
         for (since_ms, seen) in self.history.iter().rev() {
             if until_ms < during.asked_ms {
                 return false;
             }
-            if *since_ms <= during.answered_ms && *seen == shown {
+            if *since_ms <= during.answered_ms && is_so(*seen) {
                 return true;
             }
             until_ms = *since_ms;
         }
         // Before the first commit there was nothing.
-        shown.is_none() && until_ms >= during.asked_ms
+        until_ms >= during.asked_ms && is_so(None)
     }
 
     /// The next entry of the stream; what is wrong with it, if anything.
@@ -225,6 +234,10 @@ mod tests {
         ] {
             assert_eq!(was(shown, asked_ms, answered_ms), expected, "{shown:?} from {asked_ms}");
         }
+        let ran =
+            |asked_ms, answered_ms| told.had_status("running", While { asked_ms, answered_ms });
+        assert!(!ran(0, 9) && ran(5, 10) && ran(5, 90) && !ran(31, 39) && ran(31, 40));
+        assert!(!told.had_status("stopped", While { asked_ms: 0, answered_ms: 90 }));
     }
 
     #[test]
