@@ -18,6 +18,8 @@ use crate::world::{ENGINES, LOBBY, NOTIFICATION, REDIS, RTM, STORE, World, gm_ho
 
 /// Between the end of a Game Master, or its failure to start, and its next start.
 const RESTART_MS: u64 = 1_000;
+/// How far the clocks of instances may differ while everything is well, in milliseconds.
+const CLOCKS_AGREE_MS: i64 = 30_000;
 
 /// What is to come, and what is under way.
 pub struct Faults {
@@ -114,10 +116,21 @@ impl Faults {
                 mend(world, a, b);
             }
         }
+        self.agree_on_time(world);
         world.engines.all_behave();
         world.board.store.requests_lost.store(0, Ordering::Relaxed);
         world.board.store.answers_lost.store(0, Ordering::Relaxed);
         world.board.redis.answers_lost.store(0, Ordering::Relaxed);
+    }
+
+    /// Somebody sets the clocks: nobody goes back, and nobody stays behind the others by more than
+    /// clocks that are looked after may.
+    fn agree_on_time(&self, world: &World) {
+        let skews: Vec<_> = (0..self.gms).map(|gm| world.board.skew(gm)).collect();
+        let latest = skews.iter().map(|skew| skew.load(Ordering::Relaxed)).max();
+        for skew in &skews {
+            skew.fetch_max(latest.unwrap_or_default() - CLOCKS_AGREE_MS, Ordering::Relaxed);
+        }
     }
 
     fn note(&self, world: &World, text: &str) {

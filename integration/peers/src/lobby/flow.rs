@@ -51,7 +51,8 @@ pub enum Outcome {
     Done,
     /// Game Master runs the game.
     Registered,
-    /// Game Master is up and does not know the game.
+    /// Game Master is up and does not know the game; as the answer to a registration: that its key was
+    /// used for another one, of which nothing is left.
     Unregistered,
     /// Not yet: try again later.
     NotYet(String),
@@ -216,10 +217,12 @@ fn settle_registration(
             Settled::Moved
         }
         Outcome::Unregistered => {
-            if !is_paused {
-                return Settled::Again;
-            }
-            game.phase = Phase::Registering { container, failures: 0, key_number };
+            game.phase = if is_paused {
+                Phase::Registering { container, failures: 0, key_number }
+            } else {
+                // The key was used for what is gone, by other members than there are now.
+                Phase::Registering { container, failures, key_number: next_key }
+            };
             Settled::Moved
         }
         Outcome::Refused { code, message } => {

@@ -87,7 +87,8 @@ impl GameMaster {
             Err(error) => unreachable(error),
             Ok(answer) if answer.status.is_success() => Outcome::Registered,
             Ok(answer) if answer.status == StatusCode::CONFLICT => {
-                self.whose_record(&game.game_id, container).await
+                let record = self.whose_record(&game.game_id, container).await;
+                record.unwrap_or(Outcome::Unregistered)
             }
             Ok(answer) => refused(&answer),
         }
@@ -105,38 +106,44 @@ impl GameMaster {
         }
         match answer.json::<Liveness>() {
             Ok(found) if found.status == "unregistered" && found.ready => Outcome::Unregistered,
-            Ok(_) => self.whose_record(game_id, container).await,
+            Ok(_) => {
+                // Taken back between the two questions.
+                let gone = || Outcome::NotYet("the record is gone".to_owned());
+                self.whose_record(game_id, container).await.unwrap_or_else(gone)
+            }
             Err(error) => Outcome::NotYet(format!("liveness cannot be read: {error}")),
         }
     }
 
-    /// Game Master has a record. Ours, from a registration whose answer was lost, or another?
-    async fn whose_record(&self, game_id: &str, ours: &Container) -> Outcome {
+    /// Game Master has a record, or had. Ours, from a registration whose answer was lost, or another?
+    /// `None`: there is none.
+    async fn whose_record(&self, game_id: &str, ours: &Container) -> Option<Outcome> {
         let path = format!("/api/v1/internal/runtimes/{game_id}");
         let answer = match self.caller.get(&path).await {
             Ok(answer) => answer,
-            Err(error) => return unreachable(error),
+            Err(error) => return Some(unreachable(error)),
         };
         match answer.status {
             StatusCode::OK => {}
-            // Rolled back between the two questions.
-            StatusCode::NOT_FOUND => return Outcome::NotYet("the record is gone".to_owned()),
-            _ => return refused(&answer),
+            StatusCode::NOT_FOUND => return None,
+            _ => return Some(refused(&answer)),
         }
         let record = match answer.json::<Value>() {
             Ok(record) => record,
-            Err(error) => return Outcome::NotYet(format!("record cannot be read: {error}")),
+            Err(error) => {
+                return Some(Outcome::NotYet(format!("record cannot be read: {error}")));
+            }
         };
-        if record["engine"]["endpoint"] != ours.engine_endpoint.as_str() {
-            return Outcome::Refused {
+        Some(if record["engine"]["endpoint"] != ours.engine_endpoint.as_str() {
+            Outcome::Refused {
                 code: "conflict".to_owned(),
                 message: "Game Master runs this game on another engine".to_owned(),
-            };
-        }
-        if record["runtime_status"] == "starting" {
-            return Outcome::NotYet("Game Master is initialising the engine".to_owned());
-        }
-        Outcome::Registered
+            }
+        } else if record["runtime_status"] == "starting" {
+            Outcome::NotYet("Game Master is initialising the engine".to_owned())
+        } else {
+            Outcome::Registered
+        })
     }
 
     /// Tells Game Master to forget what it knows of a game's members.

@@ -146,6 +146,16 @@ fn unreachable_pauses_and_back_resumes() {
 }
 
 #[test]
+fn a_key_that_was_used_for_what_is_gone_is_no_good_for_others() {
+    // The answer was lost, the registration taken back, and a member barred since.
+    let mut game = game(registering(0, 0));
+    step(&mut game, unreachable(true));
+    assert_eq!(step(&mut game, Outcome::Unregistered), Settled::Moved);
+    assert_eq!(game.phase, registering(2, 1));
+    assert_eq!(step(&mut game, Outcome::Registered), Settled::Moved);
+}
+
+#[test]
 fn a_refusal_leaves_an_orphan_to_be_stopped() {
     let mut game = game(registering(0, 0));
     step(&mut game, Outcome::Refused { code: "conflict".into(), message: "m".into() });
