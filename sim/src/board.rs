@@ -59,6 +59,8 @@ pub struct Board {
     wire: [[AtomicU64; 2]; WIRE_POINTS.len()],
     skews: Mutex<BTreeMap<usize, Arc<AtomicI64>>>,
     stops: Mutex<BTreeMap<usize, CancellationToken>>,
+    /// How long Lobby takes to answer, in whichever process.
+    pub lobby_slow_ms: AtomicU64,
     /// Who can be reached by whoever opens a connection.
     pub reach: Reach,
     /// What is seen for the page.

@@ -54,6 +54,21 @@ impl Chronicle {
         Self { is_printed, now_ms: AtomicI64::new(0), inner: Mutex::default(), recorder }
     }
 
+    /// What is no event of the life, and told only to who reads the trace.
+    pub fn aside(&self, text: &str) {
+        if self.is_printed {
+            let ms = self.now_ms();
+            // Whoever reads may have gone.
+            let _ = writeln!(
+                std::io::stderr(),
+                "{:<10}{:>4}.{:03}    {text}",
+                "log",
+                ms / 1000,
+                ms % 1000
+            );
+        }
+    }
+
     /// A line about a game, or about everybody.
     pub fn note(&self, game: Option<&str>, text: &str) {
         let ms = self.now_ms();

@@ -426,7 +426,8 @@ impl Draw {
             Profile::Race => 100 + self.rng.below(12_000),
             Profile::Calendar => 10_000 + self.rng.below(590_000),
         };
-        match self.rng.below(10) {
+        match self.rng.below(11) {
+            9 => EngineTrouble::HangsPlayers { count },
             8 => EngineTrouble::DropsPlayers { count },
             0 => EngineTrouble::SlowBefore { ms },
             1 => EngineTrouble::SlowAfter { ms },

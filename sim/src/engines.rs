@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use async_trait::async_trait;
@@ -29,6 +30,7 @@ pub struct Engines {
     is_unguarded: bool,
     commands: Mutex<Commands>,
     hanging: Mutex<Vec<Hanging>>,
+    hung: AtomicU64,
 }
 
 /// A call that an engine will not answer.
@@ -105,6 +107,7 @@ impl Engines {
             is_unguarded,
             commands: Mutex::default(),
             hanging: Mutex::default(),
+            hung: AtomicU64::new(0),
         })
     }
 
@@ -151,6 +154,11 @@ impl Engines {
         long.collect()
     }
 
+    /// How many calls engines did not answer.
+    pub fn hung(&self) -> u64 {
+        self.hung.load(Ordering::Relaxed)
+    }
+
     fn sees(&self, game: &str, seen: &Seen) {
         match seen {
             Seen::Called { operation: Operation::Command | Operation::Order, traceparent } => {
@@ -163,6 +171,7 @@ impl Engines {
             }
             Seen::Called { .. } => {}
             Seen::Hangs { operation: _, waiting } => {
+                self.hung.fetch_add(1, Ordering::Relaxed);
                 let (game, waiting) = (game.to_owned(), waiting.clone());
                 lock(&self.hanging).push(Hanging { game, since_ms: None, waiting });
             }

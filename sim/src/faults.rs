@@ -10,7 +10,7 @@ use peers::rtm::launcher::ExitKind;
 
 use crate::board::lock;
 use crate::books::Books;
-use crate::pace::Pace;
+use crate::pace::{Pace, whole_ms};
 use crate::plan::{End, EngineTrouble, Fault, Plan, Stray, Trouble};
 use crate::postgres::{Conduct, Span, Strike};
 use crate::strays;
@@ -18,8 +18,6 @@ use crate::world::{ENGINES, LOBBY, NOTIFICATION, REDIS, RTM, STORE, World, gm_ho
 
 /// Between the end of a Game Master, or its failure to start, and its next start.
 const RESTART_MS: u64 = 1_000;
-/// How far the clocks of instances may differ while everything is well, in milliseconds.
-const CLOCKS_AGREE_MS: i64 = 30_000;
 
 /// What is to come, and what is under way.
 pub struct Faults {
@@ -123,13 +121,16 @@ impl Faults {
         world.board.redis.answers_lost.store(0, Ordering::Relaxed);
     }
 
-    /// Somebody sets the clocks: nobody goes back, and nobody stays behind the others by more than
-    /// clocks that are looked after may.
+    /// Somebody sets the clocks: nobody goes back, and nobody stays behind the others by more than a
+    /// call may take, which is less than any lease.
     fn agree_on_time(&self, world: &World) {
         let skews: Vec<_> = (0..self.gms).map(|gm| world.board.skew(gm)).collect();
         let latest = skews.iter().map(|skew| skew.load(Ordering::Relaxed)).max();
         for skew in &skews {
-            skew.fetch_max(latest.unwrap_or_default() - CLOCKS_AGREE_MS, Ordering::Relaxed);
+            skew.fetch_max(
+                latest.unwrap_or_default() - whole_ms(self.pace.call),
+                Ordering::Relaxed,
+            );
         }
     }
 
@@ -322,7 +323,7 @@ impl Faults {
                 world.sim.repair_oneway(from.as_str(), to.as_str());
                 world.board.reach.mend(from, to);
             }
-            Trouble::Hold { a, b } => world.sim.release(a.as_str(), b.as_str()),
+            Trouble::Hold { a, b } => release(world, a, b),
             Trouble::Delay { a, b, .. } => {
                 let usual = self.pace.latency;
                 world.sim.set_link_max_message_latency(a.as_str(), b.as_str(), usual);
@@ -343,7 +344,7 @@ impl Faults {
                 }
             }
             Trouble::GmFrozen { gm } => {
-                self.links_of(*gm).for_each(|(gm, host)| world.sim.release(gm, host));
+                self.links_of(*gm).for_each(|(gm, host)| release(world, &gm, &host));
             }
             Trouble::RedisRefuses { .. } => *lock(&world.board.redis.refuses) = None,
             Trouble::RtmDown => set_rtm(world, |faults| faults.is_unavailable = false),
@@ -411,6 +412,9 @@ impl Faults {
             EngineTrouble::Drops { count } | EngineTrouble::DropsPlayers { count } => {
                 BadPlan { drop_next: count, ..BadPlan::default() }
             }
+            EngineTrouble::HangsPlayers { count } => {
+                BadPlan { hang_next: count, ..BadPlan::default() }
+            }
             EngineTrouble::Garbage { count } => {
                 BadPlan { garbage_next: count, ..BadPlan::default() }
             }
@@ -420,7 +424,9 @@ impl Faults {
             }
         };
         // Players' calls would use up what is meant for turns and probes.
-        let only = if matches!(bad, EngineTrouble::DropsPlayers { .. }) {
+        let is_for_players =
+            matches!(bad, EngineTrouble::DropsPlayers { .. } | EngineTrouble::HangsPlayers { .. });
+        let only = if is_for_players {
             vec![Operation::Command, Operation::Order]
         } else {
             vec![Operation::Init, Operation::Status, Operation::Turn, Operation::Banish]
@@ -450,6 +456,16 @@ fn part(world: &World, a: &str, b: &str) {
     world.sim.partition(a, b);
 }
 
+/// What waited arrives, and passes from now on; but where nothing passes, nothing does.
+fn release(world: &World, a: &str, b: &str) {
+    world.sim.release(a, b);
+    for (from, to) in [(a, b), (b, a)] {
+        if world.board.reach.is_cut(from, to) {
+            world.sim.partition_oneway(from, to);
+        }
+    }
+}
+
 /// It passes again.
 fn mend(world: &World, a: &str, b: &str) {
     world.sim.repair(a, b);
@@ -470,6 +486,7 @@ fn set_conduct(world: &World, conduct: Conduct) {
 }
 
 fn set_lobby(world: &World, latency_after_ms: u64) {
+    world.board.lobby_slow_ms.store(latency_after_ms, Ordering::Relaxed);
     if let Some(lobby) = lock(&world.lobby).as_ref() {
         lobby.front().set(FrontPlan { latency_after_ms, ..FrontPlan::default() });
     }

@@ -14,7 +14,8 @@
 //! ```
 //!
 //! * `world`: which hosts there are; `rpc` or `postgres`, and `redis`, keep things; `engines`.
-//! * `instance`: a Game Master. `touched`: its ports as points of contact. `pace`: how long things take. `books`: what the store holds, read past it.
+//! * `instance`: a Game Master; `touched`: its ports as points of contact. `pace`: how long it all takes.
+//! * `net`, `reach`: the network, and who can be reached. `books`: what the store holds, read past it.
 //! * `plan`, `draw`: what happens in a life, as data, and how a seed makes it up.
 //! * `faults`, `strays`, `workload`, `people`: carry it out. `board`: how faults reach into the hosts.
 //! * `oracle`, `chronicle`: what must hold, judged from outside, and what is told of it.

@@ -225,6 +225,8 @@ impl Oracle {
             if let Some(after) = &after {
                 inner.hearing.listens(before.as_deref().map(Into::into), (&**after).into());
             }
+            let ends = inner.hearing.told_of();
+            inner.checked.insert("ends of containers", ends);
             if let (Some(before), Some(after)) = (&before, &after)
                 && inner.hearing.passed_over((&**before).into(), (&**after).into())
             {
@@ -319,6 +321,8 @@ impl Oracle {
 
     /// How long anybody may wait for an engine that does not answer, in simulated milliseconds.
     pub fn callers_hang_up(&self, most_ms: i64) {
+        let hung = self.engines.hung();
+        lock(&self.inner).checked.insert("calls that hung", hung);
         for game in self.engines.waited_for(self.chronicle.now_ms(), most_ms) {
             let how = format!("an engine is waited for since more than {most_ms} ms");
             self.violated("every_call_has_a_deadline", Some(&game), &how);

@@ -25,6 +25,8 @@ pub struct Pace {
     pub answer: Duration,
     /// For a call over HTTP.
     pub call: Duration,
+    /// How long a leader is believed in that says nothing.
+    pub term: Duration,
     /// How long Lobby's word on who is a member is believed.
     pub believed: Duration,
     /// How late a turn may be after everything healed.
@@ -42,6 +44,7 @@ impl Pace {
                 connect: ms(2_000),
                 answer: ms(2_000),
                 call: ms(5_000),
+                term: ms(5_000),
                 believed: ms(4_000),
                 late_ms: 10_000,
             },
@@ -51,6 +54,8 @@ impl Pace {
                 connect: ms(150_000),
                 answer: ms(150_000),
                 call: ms(450_000),
+                // What a leader does takes it many ticks, each with an answer to wait for.
+                term: ms(1_500_000),
                 believed: ms(1_800_000),
                 late_ms: 3_600_000,
             },
@@ -78,10 +83,9 @@ pub(crate) fn settings(pace: Pace, gm: usize) -> Option<Settings> {
     settings.keep_published = KEEP_PUBLISHED;
     settings.trim_after = Some(KEEP_PUBLISHED);
     settings.schedule_resolution = Resolution::Seconds;
-    let Pace { connect, call, answer, believed, .. } = pace;
+    let Pace { connect, call, term, believed, .. } = pace;
     settings.membership_ttl = believed;
-    // Where an answer takes its time, a term must outlast more than one of them.
-    settings.term_ttl = settings.term_ttl.max(answer * 5 / 2);
+    settings.term_ttl = term;
     settings.connect_timeout = connect;
     settings.engine_limits.admin = call;
     settings.engine_limits.player = call;

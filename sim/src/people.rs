@@ -1,5 +1,6 @@
 //! Where the people come from: the administrators' host, and the players'.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use turmoil::Sim;
 use crate::board::Board;
 use crate::net::SimNet;
 use crate::oracle::While;
+use crate::plan::GamePlan;
 use crate::workload::{Deeds, user};
 use crate::world::{ADMIN, GATEWAY, PORT, gm_host};
 
@@ -71,7 +73,7 @@ async fn administrate(deeds: Arc<Deeds>, client: HttpClient) {
         sleep(deeds.pace.call * 2).await;
         for game in deeds.oracle.unwell() {
             number += 1;
-            deeds.reconcile(&client, &game, 0, number).await;
+            deeds.look_after(&client, &game, 0, number).await;
         }
     }
 }
@@ -94,10 +96,14 @@ fn play(deeds: &Arc<Deeds>, net: &Arc<SimNet>) {
         let through = |limits| HttpClient::new(Arc::<SimNet>::clone(net), limits, None);
         if game.players > 0 {
             let patient = GatewayOptions { call_timeout: deeds.pace.call * 3, ..options.clone() };
-            let limits =
-                ClientLimits { total_timeout: patient.call_timeout, ..ClientLimits::default() };
+            let limits = ClientLimits {
+                connect_timeout: deeds.pace.connect,
+                total_timeout: patient.call_timeout,
+                ..ClientLimits::default()
+            };
             let gateway = Gateway::new(through(limits), patient);
-            tokio::spawn(be_heard(Arc::clone(deeds), gateway, game.id.clone()));
+            let (deeds, game) = (Arc::clone(deeds), game.clone());
+            tokio::spawn(async move { be_heard(&deeds, &gateway, &game).await });
         }
         let client = through(limits);
         let gateway = Arc::new(Gateway::new(client, options));
@@ -143,19 +149,22 @@ fn told(deeds: &Deeds, gm: usize, event: &PlayerEvent) {
     }
 }
 
-/// Once the faults are over a player of each game insists on being answered.
-async fn be_heard(deeds: Arc<Deeds>, gateway: Gateway, game: String) {
+/// Once the faults are over the players of each game insist on being answered, one after the other, until
+/// the engine answers one of them, or all are told that they may not play.
+async fn be_heard(deeds: &Deeds, gateway: &Gateway, game: &GamePlan) {
     sleep(Duration::from_millis(deeds.plan.safety_ms)).await;
-    loop {
-        match gateway.report(&user(0), &game, 0).await {
+    let mut barred = BTreeSet::new();
+    let mut turns = (0..game.players).cycle();
+    while let Some(player) = turns.next().filter(|_| barred.len() < game.players) {
+        match gateway.report(&user(player), &game.id, 0).await {
             Ok(_) => break,
-            Err(GatewayError::Refused { status, code, .. })
-                if !status.is_server_error() && code != "runtime_not_found" =>
-            {
-                break;
+            // The engine's own word on a turn that it does not keep any more.
+            Err(GatewayError::Refused { code, .. }) if code == "engine_validation_error" => break,
+            Err(GatewayError::Refused { code, .. }) if code == "forbidden" => {
+                barred.insert(player);
             }
             Err(_) => sleep(deeds.pace.call / 5).await,
         }
     }
-    deeds.oracle.player_is_heard(&game);
+    deeds.oracle.player_is_heard(&game.id);
 }

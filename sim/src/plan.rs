@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::postgres::{Conduct, Strike};
+use crate::world::ENGINES;
 
 /// Everything that one run is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,9 +45,26 @@ impl Plan {
 
     /// Whether engines learn at once that a caller has hung up: nothing is lost or held on the way.
     pub fn hanging_up_is_seen(&self) -> bool {
-        const HOLD_OR_LOSE: [&str; 6] =
-            ["partition", "one_way", "hold", "delay", "lossy", "gm_frozen"];
-        self.faults.iter().all(|fault| !HOLD_OR_LOSE.contains(&fault.what.name()))
+        let is_held = |what: &Trouble| {
+            matches!(what, Trouble::GmFrozen { .. })
+                || matches!(
+                    what,
+                    Trouble::Partition { a, b }
+                    | Trouble::OneWay { from: a, to: b }
+                    | Trouble::Hold { a, b }
+                    | Trouble::Delay { a, b, .. }
+                    | Trouble::Lossy { a, b, .. } if a == ENGINES || b == ENGINES
+                )
+        };
+        !self.faults.iter().any(|fault| is_held(&fault.what))
+    }
+
+    /// Whether clocks jump so far that the name of a request is forgotten while it is still asked
+    /// under it: the keys of requests are kept for a day, by the clocks of those who commit.
+    pub fn clocks_outlive_keys(&self) -> bool {
+        const HALF_A_DAY_MS: i64 = 12 * 3_600_000;
+        let is_far = |what: &Trouble| matches!(what, Trouble::ClockJump { ms, .. } if ms.abs() > HALF_A_DAY_MS);
+        self.faults.iter().any(|fault| is_far(&fault.what))
     }
 
     /// Whether nothing goes wrong: processes are told to end, at the most.
@@ -291,7 +309,7 @@ pub enum Trouble {
 
 impl Trouble {
     /// Every name there is.
-    pub const NAMES: [&'static str; 51] = [
+    pub const NAMES: [&'static str; 52] = [
         "gm_crash",
         "gm_stops",
         "gm_crash_at",
@@ -323,6 +341,7 @@ impl Trouble {
         "engine_429",
         "engine_drops",
         "engine_drops_players",
+        "engine_hangs_players",
         "engine_garbage",
         "engine_lies",
         "engine_ends",
@@ -412,6 +431,8 @@ pub enum EngineTrouble {
     Drops { count: u32 },
     /// The same when players command.
     DropsPlayers { count: u32 },
+    /// Never answers players.
+    HangsPlayers { count: u32 },
     /// Acts, and answers with something that is no JSON.
     Garbage { count: u32 },
     /// Acts, and tells a wrong turn.
@@ -428,6 +449,7 @@ impl EngineTrouble {
             Self::Fails { .. } => "engine_4xx",
             Self::Drops { .. } => "engine_drops",
             Self::DropsPlayers { .. } => "engine_drops_players",
+            Self::HangsPlayers { .. } => "engine_hangs_players",
             Self::Garbage { .. } => "engine_garbage",
             Self::Lies { .. } => "engine_lies",
         }

@@ -60,6 +60,11 @@ impl Reach {
         self.mended.notify_waiters();
     }
 
+    /// Whether nothing passes one way.
+    pub fn is_cut(&self, from: &str, to: &str) -> bool {
+        lock(&self.inner).cut.contains(&(from.to_owned(), to.to_owned()))
+    }
+
     /// Comes back once a connection can be opened, as a request for one is sent again and again until
     /// whoever wants it gives up.
     ///

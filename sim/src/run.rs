@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use service::ports::Clock as _;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 use crate::board::lock;
@@ -91,21 +91,29 @@ impl From<Broken> for BrokenPromise {
 
 /// Errors and panics that were met on the way.
 #[derive(Clone, Default)]
-struct Errors(Arc<Mutex<Vec<String>>>);
+struct Errors {
+    met: Arc<Mutex<Vec<String>>>,
+    /// Where all that the processes log goes to, where somebody reads the trace.
+    told: Option<Arc<Chronicle>>,
+}
 
 impl<S: Subscriber> Layer<S> for Errors {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let target = event.metadata().target();
-        let is_ours = ["service", "machine", "net"].iter().any(|ours| {
-            target.strip_prefix(ours).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
-        });
-        if !is_ours {
+        let is_of = |crates: &[&str]| crates.contains(&target.split("::").next().unwrap_or(target));
+        let is_ours = is_of(&["service", "machine", "net"]);
+        if !is_ours && !is_of(&["peers"]) {
             return;
         }
         let mut text = Text::default();
         event.record(&mut text);
-        if !EXPECTED_ERRORS.iter().any(|expected| text.0.contains(expected)) {
-            lock(&self.0).push(format!("{target}: {}", text.0));
+        let level = event.metadata().level();
+        if let Some(chronicle) = &self.told {
+            chronicle.aside(&format!("{level} {target}: {}", text.0));
+        }
+        let is_expected = EXPECTED_ERRORS.iter().any(|expected| text.0.contains(expected));
+        if is_ours && *level == Level::ERROR && !is_expected {
+            lock(&self.met).push(format!("{target}: {}", text.0));
         }
     }
 }
@@ -122,14 +130,16 @@ impl Visit for Text {
 
 /// Lives a plan. To be called once in a process: what a process counts, it counts from its start.
 pub fn run(plan: &Plan, is_traced: bool, has_page: bool) -> Report {
-    let errors = Errors::default();
+    let chronicle = Arc::new(Chronicle::new(is_traced, Arc::new(Recorder::new(has_page))));
+    let told = is_traced.then(|| Arc::clone(&chronicle));
+    let errors = Errors { told, ..Errors::default() };
+    let level = if is_traced { LevelFilter::INFO } else { LevelFilter::ERROR };
     let _ = tracing::subscriber::set_global_default(
         // Nothing else is looked at: turmoil opens a span for each host and tick.
-        tracing_subscriber::registry().with(LevelFilter::ERROR).with(errors.clone()),
+        tracing_subscriber::registry().with(level).with(errors.clone()),
     );
     let panics = errors.clone();
-    std::panic::set_hook(Box::new(move |panic| lock(&panics.0).push(panic.to_string())));
-    let chronicle = Arc::new(Chronicle::new(is_traced, Arc::new(Recorder::new(has_page))));
+    std::panic::set_hook(Box::new(move |panic| lock(&panics.met).push(panic.to_string())));
     let mut life = Life {
         plan,
         world: World::new(plan, Arc::clone(&chronicle)),
@@ -250,7 +260,7 @@ impl Life<'_> {
         if let Err(error) = self.world.sim.step() {
             self.world.oracle.violated("no_host_fails", None, &error.to_string());
         }
-        for error in std::mem::take(&mut *lock(&self.errors.0)) {
+        for error in std::mem::take(&mut *lock(&self.errors.met)) {
             self.world.oracle.violated("no_error_is_logged", None, &error);
         }
         let compare_after = (self.pace.tick * COMPARE_TICKS).min(COMPARE_MOST);

@@ -1,6 +1,6 @@
 //! What people do: administrators, and whoever starts games in Lobby.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,6 +25,9 @@ pub const VERSIONS: [&str; 4] = ["1.0.0", "1.0.1", "2.0.0", "2.0.1"];
 /// A version that is registered under the key of another request, which must be refused.
 const NEVER_MEANT: &str = "9.0.0";
 
+/// The body of a stop.
+const STOP: &str = r#"{"reason":"told to"}"#;
+
 /// What Lobby says of a game whose last member was barred before it ran.
 const NOBODY: &[u8] = b"nobody plays";
 
@@ -38,6 +41,8 @@ pub struct Deeds {
     board_ms: i64,
     /// How often each deed was answered how.
     counted: Mutex<BTreeMap<String, u64>>,
+    /// Games somebody wanted stopped who was not told whether they are: their engines may be gone.
+    stops_in_doubt: Mutex<BTreeSet<String>>,
     /// Versions that were registered, and whether they were deprecated, as acknowledged.
     versions: Mutex<BTreeMap<String, bool>>,
 }
@@ -75,7 +80,8 @@ impl Deeds {
     pub(crate) fn new(plan: Plan, oracle: Arc<Oracle>, books: Books, board_ms: i64) -> Arc<Self> {
         let pace = Pace::of(plan.profile);
         let (counted, versions) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { plan, pace, oracle, books, board_ms, counted, versions })
+        let stops_in_doubt = Mutex::default();
+        Arc::new(Self { plan, pace, oracle, books, board_ms, counted, stops_in_doubt, versions })
     }
 
     /// How often each deed was answered how.
@@ -129,7 +135,7 @@ impl Deeds {
         };
         match deed {
             Deed::Force { game } => runtime(*game, "force-next-turn", ""),
-            Deed::Stop { game } => runtime(*game, "stop", r#"{"reason":"told to"}"#),
+            Deed::Stop { game } => runtime(*game, "stop", STOP),
             Deed::Patch { game, version } => {
                 runtime(*game, "patch", &format!(r#"{{"version":"{version}"}}"#))
             }
@@ -155,7 +161,7 @@ impl Deeds {
                 Some(Wanted { method: Method::GET, path, body: String::new(), game: Some(id) })
             }
             Deed::List => {
-                let path = "runtimes".to_owned();
+                let path = "runtimes?limit=200".to_owned();
                 Some(Wanted { method: Method::GET, path, body: String::new(), game: None })
             }
             // Lobby's.
@@ -185,6 +191,9 @@ impl Deeds {
             self.count(action.what.name(), &shown);
             let told = format!("admin: {} {} {shown}", action.what.name(), wanted.path);
             self.oracle.chronicle.note(wanted.game.as_deref(), &told);
+            if let (Deed::Stop { .. }, Some(game)) = (&action.what, &wanted.game) {
+                self.stop_asked(game, answer.as_ref());
+            }
             if let Some(answer) = &answer {
                 self.judge(&action.what, answer, While { asked_ms, answered_ms });
             }
@@ -198,7 +207,7 @@ impl Deeds {
                     None if answer.status.is_success() && keeps_key => first = Some(answer),
                     // What is refused keeps no key.
                     None => {}
-                    Some(first) if first.same(&answer) => {}
+                    Some(first) if first.same(&answer) || self.plan.clocks_outlive_keys() => {}
                     Some(first) => {
                         let how = format!(
                             "{} under {key}: {} {:?}, then {} {:?}",
@@ -215,7 +224,7 @@ impl Deeds {
             }
             sleep(self.pace.latency * 20).await;
         }
-        if action.reuses_key && first.is_some() {
+        if action.reuses_key && first.is_some() && !self.plan.clocks_outlive_keys() {
             self.reuse(client, action, &wanted, &key).await;
         }
     }
@@ -234,7 +243,10 @@ impl Deeds {
         self.count("reuse of a key", shown);
         let told = format!("admin: {} under the key of {}: {shown}", other.path, wanted.path);
         self.oracle.chronicle.note(wanted.game.as_deref(), &told);
-        self.oracle.key_was_reused();
+        // A refusal for another reason does not tell whether it was compared.
+        if answer.as_ref().is_some_and(|a| a.status == StatusCode::CONFLICT) {
+            self.oracle.key_was_reused();
+        }
         if answer.is_some_and(|answer| answer.status.is_success()) {
             let how = format!("{key} was {}, and is {} now", wanted.path, other.path);
             self.oracle.violated("a_key_is_for_one_request", wanted.game.as_deref(), &how);
@@ -394,15 +406,31 @@ impl Deeds {
         }
     }
 
-    /// Asks an instance to look at an engine again.
-    pub(crate) async fn reconcile(&self, client: &HttpClient, game: &str, gm: usize, number: u64) {
-        let path = format!("runtimes/{game}/reconcile");
+    fn stop_asked(&self, game: &str, answer: Option<&Answer>) {
+        let mut in_doubt = lock(&self.stops_in_doubt);
+        if answer.is_none_or(|answer| answer.status.is_server_error()) {
+            in_doubt.insert(game.to_owned());
+        } else {
+            in_doubt.remove(game);
+        }
+    }
+
+    /// Looks after a game that is unwell: asks once more for the stop that nobody knows the outcome of,
+    /// or else has an instance look at the engine again.
+    pub(crate) async fn look_after(&self, client: &HttpClient, game: &str, gm: usize, number: u64) {
+        let is_stop = lock(&self.stops_in_doubt).contains(game);
+        let verb = if is_stop { "stop" } else { "reconcile" };
+        let body = if is_stop { STOP.to_owned() } else { String::new() };
+        let path = format!("runtimes/{game}/{verb}");
         let url = format!("http://{}:{PORT}/api/v1/internal/{path}", gm_host(gm));
-        let wanted = Wanted { method: Method::POST, path, body: String::new(), game: None };
+        let wanted = Wanted { method: Method::POST, path, body, game: None };
         let key = format!("heal-{number}");
         let answer = send(client, &wanted, &url, "admin", &key, self.pace.call * 3).await;
+        if is_stop {
+            self.stop_asked(game, answer.as_ref());
+        }
         let status = answer.as_ref().map_or("no answer", |answer| answer.status.as_str());
-        self.oracle.chronicle.note(Some(game), &format!("operator: reconcile {status}"));
+        self.oracle.chronicle.note(Some(game), &format!("operator: {verb} {status}"));
     }
 }
 

@@ -8,6 +8,7 @@
 //! ```
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -15,6 +16,7 @@ use net::{Net, RedisLimits, ServerLimits};
 use peers::backoff::Backoff;
 use peers::bus::{Bus, FollowLimits};
 use peers::env::{Env, Observer, unobserved};
+use peers::front::FrontPlan;
 use peers::lobby::flow::FlowTiming;
 use peers::lobby::{self, Lobby, LobbyConfig, LobbyHandle};
 use peers::notification::Notification;
@@ -323,11 +325,11 @@ impl Parts {
         };
         let (net, bus, env) = (self.net(LOBBY), self.bus(LOBBY), self.env(2));
         let (state, oracle) = (StateFile::in_memory(), Arc::clone(&self.oracle));
-        let handle = Arc::clone(handle);
+        let (handle, board) = (Arc::clone(handle), Arc::clone(&self.board));
         sim.host(LOBBY, move || {
             let (config, net, env) = (config.clone(), Arc::clone(&net), env.clone());
             let (bus, state, oracle) = (bus(), state.clone(), Arc::clone(&oracle));
-            let handle = Arc::clone(&handle);
+            let (handle, board) = (Arc::clone(&handle), Arc::clone(&board));
             async move {
                 let bus = bus.ok_or("no bus")?;
                 let seen: Observer<lobby::Event> = Arc::new(move |event| {
@@ -336,6 +338,8 @@ impl Parts {
                     }
                 });
                 let lobby = Lobby::bind_over(state, config, net, bus, env, seen).await?;
+                let latency_after_ms = board.lobby_slow_ms.load(Ordering::Relaxed);
+                lobby.handle().front().set(FrontPlan { latency_after_ms, ..FrontPlan::default() });
                 *lock(&handle) = Some(lobby.handle());
                 lobby.run(CancellationToken::new()).await;
                 Ok(())

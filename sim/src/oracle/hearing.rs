@@ -40,6 +40,11 @@ impl Hearing {
         }
     }
 
+    /// How many ends there were.
+    pub(super) fn told_of(&self) -> u64 {
+        self.ends.values().map(|ends| ends.len() as u64).sum()
+    }
+
     /// A record was something else until now, or was not.
     pub(super) fn listens(&mut self, before: Option<Listener<'_>>, after: Listener<'_>) {
         if before.is_none_or(|before| before.container != after.container) {

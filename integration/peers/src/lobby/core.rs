@@ -104,7 +104,7 @@ impl Core {
             Outcome::Refused { code, message } => {
                 Some(Problem::new(StatusCode::CONFLICT, code.clone(), message.clone()))
             }
-            Outcome::Done | Outcome::Registered | Outcome::Unregistered => None,
+            Outcome::Done | Outcome::Registered | Outcome::Unregistered | Outcome::KeySpent => None,
         };
         let action = Action::CheckBack(container.clone());
         self.settle(game_id, &action, outcome).await.map_err(unwritable)?;

@@ -51,9 +51,10 @@ pub enum Outcome {
     Done,
     /// Game Master runs the game.
     Registered,
-    /// Game Master is up and does not know the game; as the answer to a registration: that its key was
-    /// used for another one, of which nothing is left.
+    /// Game Master is up and does not know the game.
     Unregistered,
+    /// Game Master refuses a registration as in conflict with one of which nothing is left.
+    KeySpent,
     /// Not yet: try again later.
     NotYet(String),
     /// Game Master says no, and will say so again.
@@ -217,12 +218,17 @@ fn settle_registration(
             Settled::Moved
         }
         Outcome::Unregistered => {
-            game.phase = if is_paused {
-                Phase::Registering { container, failures: 0, key_number }
-            } else {
-                // The key was used for what is gone, by other members than there are now.
-                Phase::Registering { container, failures, key_number: next_key }
-            };
+            if !is_paused {
+                return Settled::Again;
+            }
+            game.phase = Phase::Registering { container, failures: 0, key_number };
+            Settled::Moved
+        }
+        // The key may have been used with other members than there are now. That is no failure, and
+        // costs a wait all the same.
+        Outcome::KeySpent => {
+            let failures = failures.saturating_sub(1).max(1);
+            game.phase = Phase::Registering { container, failures, key_number: next_key };
             Settled::Moved
         }
         Outcome::Refused { code, message } => {

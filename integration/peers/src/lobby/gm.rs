@@ -88,7 +88,7 @@ impl GameMaster {
             Ok(answer) if answer.status.is_success() => Outcome::Registered,
             Ok(answer) if answer.status == StatusCode::CONFLICT => {
                 let record = self.whose_record(&game.game_id, container).await;
-                record.unwrap_or(Outcome::Unregistered)
+                record.unwrap_or(Outcome::KeySpent)
             }
             Ok(answer) => refused(&answer),
         }
