@@ -122,15 +122,13 @@ impl Faults {
     }
 
     /// Somebody sets the clocks: nobody goes back, and nobody stays behind the others by more than a
-    /// call may take, which is less than any lease.
+    /// small part of the shortest lease.
     fn agree_on_time(&self, world: &World) {
         let skews: Vec<_> = (0..self.gms).map(|gm| world.board.skew(gm)).collect();
         let latest = skews.iter().map(|skew| skew.load(Ordering::Relaxed)).max();
+        let at_least = latest.unwrap_or_default() - whole_ms(self.pace.call / 10);
         for skew in &skews {
-            skew.fetch_max(
-                latest.unwrap_or_default() - whole_ms(self.pace.call),
-                Ordering::Relaxed,
-            );
+            skew.fetch_max(at_least, Ordering::Relaxed);
         }
     }
 
