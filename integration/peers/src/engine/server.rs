@@ -170,6 +170,7 @@ impl EngineServer {
             turn_latency: options.turn_latency,
             watcher: options.watcher,
             tasks: TaskTracker::new(),
+            killed: CancellationToken::new(),
         };
         Ok(Self { listener, limits: options.server, engine })
     }
@@ -179,9 +180,11 @@ impl EngineServer {
         self.listener.local_addr()
     }
 
-    /// Serves until `shutdown`; then requests that have begun to act are finished.
+    /// Serves until `shutdown`; then requests that have begun to act are finished. Dropped, it is a
+    /// process that was killed: nothing of it acts any more.
     pub async fn serve(self, shutdown: CancellationToken) {
         let Self { listener, limits, engine } = self;
+        let _killed = engine.killed.clone().drop_guard();
         let tasks = engine.tasks.clone();
         let stopping = shutdown.clone();
         let service = service_fn(move |request| {
@@ -204,6 +207,7 @@ struct Engine {
     turn_latency: Duration,
     watcher: Watcher,
     tasks: TaskTracker,
+    killed: CancellationToken,
 }
 
 /// What the task that acts hands back to the connection.
@@ -238,10 +242,12 @@ impl Engine {
         // SUBTLE: in a task of its own. A caller that hangs up drops this future, and a request
         // that has begun must be carried out to its end all the same: half a save would leave the
         // file ahead of the memory, and a real engine does not stop either.
-        let acting = self.tasks.spawn(self.clone().act(call, shutdown.clone()));
+        let act = self.clone().act(call, shutdown.clone());
+        let acting = self.tasks.spawn(self.killed.clone().run_until_cancelled_owned(act));
         match acting.await {
-            Ok(Answer::Reply(reply)) => *reply,
-            Ok(Answer::Never) => {
+            Ok(None) => reply::dropped_connection(),
+            Ok(Some(Answer::Reply(reply))) => *reply,
+            Ok(Some(Answer::Never)) => {
                 // Dropped with this future when the caller hangs up.
                 let waits = Arc::new(());
                 let waiting = Arc::downgrade(&waits);
