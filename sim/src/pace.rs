@@ -61,9 +61,7 @@ impl Pace {
             },
         }
     }
-}
 
-impl Pace {
     /// How long an engine may be waited for at most, as an engine sees it: the deadline of a turn, and
     /// the ways there and back.
     pub fn longest_wait_ms(self) -> i64 {
