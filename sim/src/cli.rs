@@ -327,13 +327,13 @@ fn page_of_failure(lives: &Lives, plan: &Plan, report: &Report) -> io::Result<()
     std::fs::create_dir_all(&folder)?;
     let page = folder.join(format!("{}-{}.html", plan.profile.as_str(), plan.seed));
     lives.live_to_page(plan, false, &page)?;
-    eprintln!("to be looked at: {}", page.display());
     Ok(())
 }
 
 fn run_twice(lives: &Lives, plan: &Plan) -> io::Result<ExitCode> {
     let (first, second) = (lives.live(plan, false)?, lives.live(plan, false)?);
-    let same = first.hash == second.hash && first.lines == second.lines;
+    let is_lived = first.lines > 0;
+    let same = is_lived && first.hash == second.hash && first.lines == second.lines;
     let verdict = if same { "the same" } else { "DIFFERENT" };
     println!(
         "{} ({} lines) and {} ({} lines): {verdict}",

@@ -45,7 +45,7 @@ const COMMON_POINTS: [&str; 4] =
     ["store.commit", "streams.append_all", "store.outbox_published", "net.connect"];
 
 /// The most instances of a life.
-const MAX_GMS: usize = 3;
+pub(crate) const MAX_GMS: usize = 3;
 /// How many lives of a hundred pass on the calendar, where nobody wishes for either profile.
 const CALENDAR_PERCENT: u64 = 12;
 /// The most games of a life.
@@ -426,7 +426,9 @@ impl Draw {
             Profile::Race => 100 + self.rng.below(12_000),
             Profile::Calendar => 10_000 + self.rng.below(590_000),
         };
-        match self.rng.below(11) {
+        match self.rng.below(12) {
+            // Of the answers in drops too: there are sixty-four of them.
+            10 => EngineTrouble::Drips { count, ms: (ms / 32).max(1) },
             9 => EngineTrouble::HangsPlayers { count },
             8 => EngineTrouble::DropsPlayers { count },
             0 => EngineTrouble::SlowBefore { ms },

@@ -195,7 +195,7 @@ impl Faults {
                 true
             }
             Trouble::Hold { a, b } => {
-                world.sim.hold(a.as_str(), b.as_str());
+                hold(world, a, b);
                 true
             }
             Trouble::Delay { a, b, ms } => {
@@ -281,7 +281,7 @@ impl Faults {
                 true
             }
             Trouble::GmFrozen { gm } => {
-                self.links_of(*gm).for_each(|(gm, host)| world.sim.hold(gm, host));
+                self.links_of(*gm).for_each(|(gm, host)| hold(world, &gm, &host));
                 true
             }
             Trouble::RedisRefuses { how } => {
@@ -410,6 +410,9 @@ impl Faults {
             EngineTrouble::Drops { count } | EngineTrouble::DropsPlayers { count } => {
                 BadPlan { drop_next: count, ..BadPlan::default() }
             }
+            EngineTrouble::Drips { count, ms } => {
+                BadPlan { drip_next: count, drip_ms: ms, ..BadPlan::default() }
+            }
             EngineTrouble::HangsPlayers { count } => {
                 BadPlan { hang_next: count, ..BadPlan::default() }
             }
@@ -454,9 +457,16 @@ fn part(world: &World, a: &str, b: &str) {
     world.sim.partition(a, b);
 }
 
+/// What is sent between two hosts waits.
+fn hold(world: &World, a: &str, b: &str) {
+    world.board.reach.hold(a, b);
+    world.sim.hold(a, b);
+}
+
 /// What waited arrives, and passes from now on; but where nothing passes, nothing does.
 fn release(world: &World, a: &str, b: &str) {
     world.sim.release(a, b);
+    world.board.reach.release(a, b);
     for (from, to) in [(a, b), (b, a)] {
         if world.board.reach.is_cut(from, to) {
             world.sim.partition_oneway(from, to);

@@ -1,8 +1,9 @@
 //! Which hosts can be reached from which, for whoever opens a connection.
 //!
-//! turmoil refuses every connection that cannot be opened, at once, and keeps its port for ever. A
-//! host that nothing passes to refuses nothing, and a life of days has more attempts than ports: so
-//! whoever connects asks here first.
+//! turmoil refuses every connection that cannot be opened, at once, and keeps its port for ever; and
+//! what is held up it keeps for ever too, if nobody waits for it any more. A host that nothing passes
+//! to refuses nothing, and a life of days has more attempts than there are ports, or places in a
+//! queue: so whoever connects asks here first.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -28,13 +29,18 @@ struct Inner {
     down: BTreeSet<String>,
     /// Ways on which nothing passes.
     cut: BTreeSet<(String, String)>,
+    /// Ways on which everything waits.
+    held: BTreeSet<(String, String)>,
 }
 
 impl Inner {
     /// A connection needs both ways.
-    fn is_cut(&self, a: &str, b: &str) -> bool {
-        let is_cut = |from: &str, to: &str| self.cut.contains(&(from.to_owned(), to.to_owned()));
-        !self.cut.is_empty() && (is_cut(a, b) || is_cut(b, a))
+    fn is_closed(&self, a: &str, b: &str) -> bool {
+        if self.cut.is_empty() && self.held.is_empty() {
+            return false;
+        }
+        let (there, back) = ((a.to_owned(), b.to_owned()), (b.to_owned(), a.to_owned()));
+        [&self.cut, &self.held].iter().any(|ways| ways.contains(&there) || ways.contains(&back))
     }
 }
 
@@ -60,6 +66,20 @@ impl Reach {
         self.mended.notify_waiters();
     }
 
+    /// Everything waits, both ways.
+    pub fn hold(&self, a: &str, b: &str) {
+        let ways = [(a.to_owned(), b.to_owned()), (b.to_owned(), a.to_owned())];
+        lock(&self.inner).held.extend(ways);
+    }
+
+    /// It passes again, unless it is cut.
+    pub fn release(&self, a: &str, b: &str) {
+        lock(&self.inner)
+            .held
+            .retain(|(from, to)| ![(a, b), (b, a)].contains(&(from.as_str(), to.as_str())));
+        self.mended.notify_waiters();
+    }
+
     /// Whether nothing passes one way.
     pub fn is_cut(&self, from: &str, to: &str) -> bool {
         lock(&self.inner).cut.contains(&(from.to_owned(), to.to_owned()))
@@ -77,11 +97,11 @@ impl Reach {
             tokio::pin!(mended);
             mended.as_mut().enable();
             // Not held while waiting.
-            let (is_cut, is_down) = {
+            let (is_closed, is_down) = {
                 let inner = lock(&self.inner);
-                (inner.is_cut(from, to), inner.down.contains(to))
+                (inner.is_closed(from, to), inner.down.contains(to))
             };
-            if is_cut {
+            if is_closed {
                 mended.await;
             } else if is_down {
                 tokio::time::sleep(REFUSED_AFTER).await;
@@ -116,6 +136,24 @@ mod tests {
             reach.mend(from, to);
             assert!(waiting.await.expect("no panic").is_ok());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_held_up_waits_too_and_opens_once_all_that_closes_the_way_is_over() {
+        let reach = Reach::default();
+        let long = Duration::from_secs(3_600);
+        reach.hold("a", "b");
+        for (from, to) in [("a", "b"), ("b", "a")] {
+            assert!(tokio::time::timeout(long, reach.way(from, to)).await.is_err());
+        }
+        reach.cut("b", "a");
+        reach.release("b", "a");
+        assert!(tokio::time::timeout(long, reach.way("a", "b")).await.is_err(), "still cut");
+        reach.hold("a", "b");
+        reach.mend("b", "a");
+        assert!(tokio::time::timeout(long, reach.way("a", "b")).await.is_err(), "still held up");
+        reach.release("a", "b");
+        assert!(reach.way("a", "b").await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]

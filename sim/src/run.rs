@@ -1,6 +1,7 @@
 //! One life, from the plan to the report.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -67,6 +68,32 @@ pub struct Report {
     /// The life as a page, where one was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page: Option<String>,
+}
+
+impl Report {
+    /// Of a life that gave no report of its own, or two that differ: which promise that breaks, and
+    /// how.
+    pub fn of_none(plan: &Plan, promise: &str, how: String) -> Self {
+        let broken = BrokenPromise { promise: promise.to_owned(), game: None, how, at_ms: 0 };
+        Self {
+            seed: plan.seed,
+            profile: plan.profile,
+            store: plan.store,
+            hash: String::new(),
+            lines: 0,
+            simulated_ms: 0,
+            healed_in_ms: None,
+            broken: vec![broken],
+            story: vec![],
+            struck: BTreeMap::new(),
+            crashes: BTreeMap::new(),
+            touched: BTreeMap::new(),
+            changes: BTreeMap::new(),
+            deeds: BTreeMap::new(),
+            checked: BTreeMap::new(),
+            page: None,
+        }
+    }
 }
 
 /// A broken promise, as reported.
@@ -152,7 +179,7 @@ pub fn run(plan: &Plan, is_traced: bool, has_page: bool) -> Report {
         let late = Pace::of(plan.profile).call.as_millis();
         life.world.oracle.nothing_goes_wrong(i64::try_from(late).unwrap_or(i64::MAX));
     }
-    let healed_in_ms = life.live();
+    let healed_in_ms = life.live_or_panic();
     let broken = life.world.oracle.broken();
     let game = broken.first().and_then(|broken| broken.game.as_deref());
     let story = if broken.is_empty() { vec![] } else { chronicle.story(game) };
@@ -199,6 +226,16 @@ struct Life<'a> {
 impl Life<'_> {
     fn now_ms(&self) -> u64 {
         u64::try_from(self.world.sim.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// A panic outside of the hosts ends a life, as one within a host does, and not its report.
+    fn live_or_panic(&mut self) -> Option<u64> {
+        // What a panic leaves half done is read once more, for the report, and never lived on.
+        let lived = catch_unwind(AssertUnwindSafe(|| self.live()));
+        lived.unwrap_or_else(|_| {
+            self.errors_break_a_promise();
+            None
+        })
     }
 
     /// Both phases; how long the second one took. `None` where a promise was broken.
@@ -253,6 +290,13 @@ impl Life<'_> {
         clocks.map(|clock| clock.at(elapsed)).min().unwrap_or_else(|| SimClock::default().now())
     }
 
+    /// Errors and panics that were met since the last look.
+    fn errors_break_a_promise(&mut self) {
+        for error in std::mem::take(&mut *lock(&self.errors.met)) {
+            self.world.oracle.violated("no_error_is_logged", None, &error);
+        }
+    }
+
     /// One tick; false where a promise is broken.
     fn step(&mut self) -> bool {
         let now_ms = i64::try_from(self.now_ms()).unwrap_or(i64::MAX);
@@ -260,9 +304,7 @@ impl Life<'_> {
         if let Err(error) = self.world.sim.step() {
             self.world.oracle.violated("no_host_fails", None, &error.to_string());
         }
-        for error in std::mem::take(&mut *lock(&self.errors.met)) {
-            self.world.oracle.violated("no_error_is_logged", None, &error);
-        }
+        self.errors_break_a_promise();
         let compare_after = (self.pace.tick * COMPARE_TICKS).min(COMPARE_MOST);
         if self.world.sim.elapsed() >= self.compared_at + compare_after {
             self.compared_at = self.world.sim.elapsed();
@@ -273,5 +315,27 @@ impl Life<'_> {
             }
         }
         self.world.oracle.broken().is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::draw::{self, Wishes};
+    use crate::plan::{Fault, Trouble};
+
+    #[test]
+    fn a_panic_outside_of_all_hosts_is_reported_as_the_end_of_the_life() {
+        let wishes = Wishes { profile: Some(Profile::Race), calm: true, ..Wishes::default() };
+        let mut plan = draw::plan(3, wishes);
+        let (a, b) = ("gm-0".to_owned(), "nowhere".to_owned());
+        plan.faults = vec![Fault { at_ms: 10, for_ms: 10, what: Trouble::Hold { a, b } }];
+        let report = run(&plan, false, false);
+        // What this test has to say is not of that life.
+        drop(std::panic::take_hook());
+        let broken = report.broken.first().expect("it is broken");
+        assert_eq!(broken.promise, "no_error_is_logged");
+        assert!(broken.how.contains("unable to find link"), "{}", broken.how);
+        assert!(report.lines > 0 && !report.story.is_empty());
     }
 }

@@ -5,15 +5,15 @@
 use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::Request;
 use peers::engine::{
-    EngineArgs, EngineError, EngineOptions, EngineServer, Operation, Plan, game::GameOptions,
-    store::MemoryDisk,
+    EngineArgs, EngineError, EngineOptions, EngineServer, Operation, Plan, Seen, Watcher,
+    game::GameOptions, store::MemoryDisk,
 };
 use serde_json::{Value, json};
 
@@ -446,6 +446,44 @@ async fn a_hanging_request_is_never_answered_and_does_not_hold_up_the_end() {
     assert!(!hanging.is_finished());
     rig.stop().await;
     assert!(hanging.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn an_answer_in_drops_arrives_whole_or_the_caller_hangs_up_and_is_seen_to() {
+    let seen: Arc<Mutex<Vec<Weak<()>>>> = Arc::default();
+    let waiting = Arc::clone(&seen);
+    let watcher = Watcher::new(Arc::new(move |seen: &Seen| {
+        if let Seen::Hangs { waiting: caller, .. } = seen {
+            waiting.lock().unwrap().push(caller.clone());
+        }
+    }));
+    let rig = Rig::start_game(EngineOptions { watcher, ..options() }, 2).await;
+    let nobody_waits = async || {
+        let caller = seen.lock().unwrap().pop().unwrap();
+        let is_gone = async {
+            while caller.upgrade().is_some() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, is_gone).await.unwrap();
+    };
+    rig.misbehave(Plan { drip_next: 1, drip_ms: 1, ..Plan::default() });
+    let (status, dripped) = rig.turn(0).await;
+    assert_eq!((status, &dripped["turn"]), (200, &json!(1)));
+    assert_eq!(dripped, rig.get("/api/v1/admin/status").await.1, "all of it");
+    nobody_waits().await;
+    // It would take minutes.
+    rig.misbehave(Plan { drip_next: 1, drip_ms: 5_000, ..Plan::default() });
+    let request = Request::builder()
+        .method("PUT")
+        .uri(format!("http://{}/api/v1/admin/turn?expected_turn=1", rig.addr))
+        .body(Bytes::new())
+        .unwrap();
+    let hung_up = client().send_within(request, Duration::from_millis(50)).await.unwrap_err();
+    assert!(matches!(hung_up, net::CallError::Unknown(net::Unknown::TimedOut(_))), "{hung_up}");
+    nobody_waits().await;
+    assert_eq!(rig.get("/api/v1/admin/status").await.1["turn"], 2, "it was carried out");
+    rig.stop().await;
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -13,6 +13,12 @@ use sim::run::Report;
 /// How often a child is looked at, and how often at most: about twenty minutes.
 const LOOK: Duration = Duration::from_millis(10);
 const MAX_LOOKS: u32 = 120_000;
+
+/// How the other binary ends where it could not begin: what it was given is at fault.
+const NOT_BEGUN: i32 = 2;
+
+/// What a life breaks whose process ends without a report, or not at all.
+const REPORTS: &str = "a_life_gives_a_report";
 
 /// Which mutant is on in a process that has them.
 const MUTANT: &str = "GM_SIM_MUTANT";
@@ -67,7 +73,7 @@ impl Lives {
         self.lived(plan, is_traced, false)
     }
 
-    /// One life, and its page in a file.
+    /// One life, and its page in a file, where it has one: whoever gives no report has no page.
     pub(super) fn live_to_page(
         &self,
         plan: &Plan,
@@ -75,8 +81,13 @@ impl Lives {
         page: &Path,
     ) -> io::Result<Report> {
         let mut report = self.lived(plan, is_traced, true)?;
-        let html = report.page.take().ok_or_else(|| io::Error::other("the life has no page"))?;
-        std::fs::write(page, html)?;
+        match report.page.take() {
+            Some(html) => {
+                std::fs::write(page, html)?;
+                eprintln!("to be looked at: {}", page.display());
+            }
+            None => eprintln!("seed {} has no page", report.seed),
+        }
         Ok(report)
     }
 
@@ -96,7 +107,7 @@ impl Lives {
         let mut child = child.map_err(|error| self.told(&error))?;
         let text = serde_json::to_vec(plan)?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-        let (written, read) = thread::scope(|scope| {
+        let (ended, written, read) = thread::scope(|scope| {
             let writing = scope.spawn(|| stdin.map_or(Ok(()), |mut to| to.write_all(&text)));
             let reading = scope.spawn(|| {
                 let mut bytes = Vec::new();
@@ -106,25 +117,75 @@ impl Lives {
             let gone = || io::Error::other("a thread of this process panicked");
             let written = writing.join().unwrap_or_else(|_| Err(gone()));
             let read = reading.join().unwrap_or_else(|_| Err(gone()));
-            (ended.and(written), read)
+            (ended, written, read)
         });
-        let bytes = read?;
-        let seed = plan.seed;
-        serde_json::from_slice(&bytes).map_err(|error| {
-            let why = written.map_or_else(|e| e.to_string(), |()| error.to_string());
-            io::Error::other(format!("seed {seed} gave no report: {why}"))
-        })
+        let (ended, bytes) = (ended?, read?);
+        if let Ok(report) = serde_json::from_slice(&bytes) {
+            return Ok(report);
+        }
+        let how = match ended {
+            Some(status) if status.code() == Some(NOT_BEGUN) => {
+                let why = written.map_or_else(|error| format!(": {error}"), |()| String::new());
+                return Err(io::Error::other(format!("seed {} did not begin{why}", plan.seed)));
+            }
+            Some(status) => format!("its process ended without one, {status}"),
+            None => format!("its process did not end within {} s", (LOOK * MAX_LOOKS).as_secs()),
+        };
+        Ok(Report::of_none(plan, REPORTS, how))
     }
 }
 
-fn wait(child: &mut Child) -> io::Result<()> {
+/// How it ended; `None` where it was killed, because it did not.
+fn wait(child: &mut Child) -> io::Result<Option<ExitStatus>> {
     for _ in 0..MAX_LOOKS {
-        if child.try_wait()?.is_some() {
-            return Ok(());
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
         }
         thread::sleep(LOOK);
     }
     child.kill()?;
     child.wait()?;
-    Err(io::Error::new(io::ErrorKind::TimedOut, "it did not end"))
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use sim::draw::{self, Wishes};
+
+    use super::*;
+
+    /// What becomes of a life that a script lives.
+    fn lived(script: &str) -> io::Result<Report> {
+        let folder = tempfile::tempdir()?;
+        let program = folder.path().join("life");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n"))?;
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700))?;
+        Lives::of(program).live(&draw::plan(7, Wishes::default()), false)
+    }
+
+    #[test]
+    fn a_process_that_ends_without_a_report_is_a_life_that_failed() {
+        for (script, how) in [
+            ("cat >/dev/null; exit 101", "its process ended without one, exit status: 101"),
+            ("cat >/dev/null; kill -9 $$", "its process ended without one, signal: 9 (SIGKILL)"),
+            ("cat >/dev/null; echo '{'", "its process ended without one, exit status: 0"),
+            // Whatever it was given.
+            ("exit 101", "its process ended without one, exit status: 101"),
+        ] {
+            let report = lived(script).expect(script);
+            let broken: Vec<_> =
+                report.broken.iter().map(|b| (b.promise.as_str(), b.how.as_str())).collect();
+            assert_eq!((report.seed, broken), (7, vec![(REPORTS, how)]), "{script}");
+        }
+    }
+
+    #[test]
+    fn a_life_that_cannot_begin_is_trouble_and_no_finding() {
+        let error = lived("cat >/dev/null; exit 2").expect_err("it did not begin");
+        assert_eq!(error.to_string(), "seed 7 did not begin");
+        let nowhere = Lives::of(PathBuf::from("/nowhere/gm-sim-life"));
+        assert!(nowhere.live(&draw::plan(7, Wishes::default()), false).is_err());
+    }
 }

@@ -42,5 +42,7 @@ pub(super) fn read(path: &Path) -> io::Result<Kept> {
     let told =
         |error: &dyn std::fmt::Display| io::Error::other(format!("{}: {error}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| told(&error))?;
-    serde_json::from_str(&text).map_err(|error| told(&error))
+    let kept: Kept = serde_json::from_str(&text).map_err(|error| told(&error))?;
+    kept.plan.check().map_err(|mistake| told(&mistake))?;
+    Ok(kept)
 }

@@ -102,6 +102,7 @@ impl Shrinking<'_> {
         while self.plan.games.len() > 1 {
             let mut plan = self.plan.clone();
             plan.games.pop();
+            plan.prune();
             if !self.keeps(plan)? {
                 break;
             }

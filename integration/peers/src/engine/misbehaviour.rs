@@ -40,7 +40,8 @@ impl Operation {
 }
 
 /// What to do wrong from now on. Each `*_next` counts down with each well-formed request it
-/// spoils; where several are set, hanging goes first, then failing, dropping, garbage, lies.
+/// spoils; where several are set, hanging goes first, then failing, dropping, dripping, garbage,
+/// lies.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Plan {
@@ -60,6 +61,10 @@ pub struct Plan {
     pub act_first: bool,
     /// Requests carried out whose connection is then dropped without an answer.
     pub drop_next: u32,
+    /// Requests carried out and answered in drops.
+    pub drip_next: u32,
+    /// The pause before each of the drops, of which an answer has 64 at most.
+    pub drip_ms: u64,
     /// Requests carried out and answered with something that is not JSON.
     pub garbage_next: u32,
     /// State answers whose turn is wrong.
@@ -71,8 +76,8 @@ pub struct Plan {
 impl Plan {
     /// Refuses values out of bounds.
     pub fn check(&self) -> Result<(), String> {
-        if self.latency_before_ms.max(self.latency_after_ms) > MAX_LATENCY_MS {
-            return Err(format!("a latency is at most {MAX_LATENCY_MS} ms"));
+        if self.latency_before_ms.max(self.latency_after_ms).max(self.drip_ms) > MAX_LATENCY_MS {
+            return Err(format!("a latency or a pause is at most {MAX_LATENCY_MS} ms"));
         }
         if self.fail_status != 0 && !(400..=599).contains(&self.fail_status) {
             return Err("`fail_status` is 400 to 599".to_owned());
@@ -122,6 +127,8 @@ impl Misbehaviour {
             Some(Trick::Fail { status, act: plan.act_first })
         } else if count_down(&mut plan.drop_next) {
             Some(Trick::Drop)
+        } else if count_down(&mut plan.drip_next) {
+            Some(Trick::Drip { every: Duration::from_millis(plan.drip_ms) })
         } else if count_down(&mut plan.garbage_next) {
             Some(Trick::Garbage)
         } else if operation.answers_state() && count_down(&mut plan.lie_next) {
@@ -154,6 +161,7 @@ pub(super) enum Trick {
     Hang { act: bool },
     Fail { status: u16, act: bool },
     Drop,
+    Drip { every: Duration },
     Garbage,
     Lie { turn_by: i32 },
 }
@@ -163,7 +171,7 @@ impl Trick {
     pub(super) fn acts(self) -> bool {
         match self {
             Self::Hang { act } | Self::Fail { act, .. } => act,
-            Self::Drop | Self::Garbage | Self::Lie { .. } => true,
+            Self::Drop | Self::Drip { .. } | Self::Garbage | Self::Lie { .. } => true,
         }
     }
 }
@@ -185,6 +193,8 @@ mod tests {
             hang_next: 1,
             fail_next: 1,
             drop_next: 1,
+            drip_next: 1,
+            drip_ms: 5,
             garbage_next: 1,
             lie_next: 1,
             lie_turn_by: 2,
@@ -195,6 +205,8 @@ mod tests {
         let failing = Trick::Fail { status: 500, act: false };
         assert_eq!(handle.take(Operation::Turn).trick, Some(failing));
         assert_eq!(handle.take(Operation::Turn).trick, Some(Trick::Drop));
+        let dripping = Trick::Drip { every: Duration::from_millis(5) };
+        assert_eq!(handle.take(Operation::Turn).trick, Some(dripping));
         assert_eq!(handle.take(Operation::Turn).trick, Some(Trick::Garbage));
         assert_eq!(handle.take(Operation::Command).trick, None);
         assert_eq!(handle.take(Operation::Status).trick, Some(Trick::Lie { turn_by: 2 }));
@@ -213,6 +225,7 @@ mod tests {
     fn plans_are_bounded() {
         assert!(Plan::default().check().is_ok());
         assert!(Plan { latency_after_ms: 600_001, ..Plan::default() }.check().is_err());
+        assert!(Plan { drip_ms: 600_001, ..Plan::default() }.check().is_err());
         assert!(Plan { fail_status: 200, ..Plan::default() }.check().is_err());
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod bot;
 mod core;
+mod drip;
 mod entry;
 pub mod game;
 mod many;

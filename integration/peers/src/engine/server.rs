@@ -17,6 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     core::Core,
+    drip::drip,
     game::GameOptions,
     misbehaviour::{Misbehaviour, Operation, Trick},
     routes::{self, Call, ContractCall},
@@ -63,7 +64,7 @@ pub enum Seen {
         /// The trace it belongs to, as its header names it.
         traceparent: Option<String>,
     },
-    /// A call that is not going to be answered.
+    /// A call that is not going to be answered, or whose answer takes its time to arrive.
     Hangs {
         /// What was asked.
         operation: Operation,
@@ -213,6 +214,8 @@ struct Engine {
 /// What the task that acts hands back to the connection.
 enum Answer {
     Reply(Box<Reply>),
+    /// In drops, with a pause before each.
+    Drips(Box<Reply>, Duration),
     /// None ever: the connection waits until either side ends it.
     Never,
 }
@@ -247,11 +250,12 @@ impl Engine {
         match acting.await {
             Ok(None) => reply::dropped_connection(),
             Ok(Some(Answer::Reply(reply))) => *reply,
+            Ok(Some(Answer::Drips(reply, every))) => {
+                drip(*reply, every, shutdown, self.is_waited_for(operation)).await
+            }
             Ok(Some(Answer::Never)) => {
                 // Dropped with this future when the caller hangs up.
-                let waits = Arc::new(());
-                let waiting = Arc::downgrade(&waits);
-                self.watcher.tell(|| Seen::Hangs { operation, waiting });
+                let _waits = self.is_waited_for(operation);
                 shutdown.cancelled().await;
                 reply::dropped_connection()
             }
@@ -261,6 +265,14 @@ impl Engine {
                 "the request could not be carried out",
             ),
         }
+    }
+
+    /// What lives for as long as the caller waits.
+    fn is_waited_for(&self, operation: Operation) -> Arc<()> {
+        let waits = Arc::new(());
+        let waiting = Arc::downgrade(&waits);
+        self.watcher.tell(|| Seen::Hangs { operation, waiting });
+        waits
     }
 
     async fn act(self, call: ContractCall, shutdown: CancellationToken) -> Answer {
@@ -284,9 +296,14 @@ impl Engine {
         }
         let lie = match spell.trick {
             Some(Trick::Lie { turn_by }) => turn_by,
-            Some(Trick::Hang { .. } | Trick::Fail { .. } | Trick::Drop | Trick::Garbage) | None => {
-                0
-            }
+            Some(
+                Trick::Hang { .. }
+                | Trick::Fail { .. }
+                | Trick::Drop
+                | Trick::Drip { .. }
+                | Trick::Garbage,
+            )
+            | None => 0,
         };
         let honest = if spell.trick.is_none_or(Trick::acts) {
             Some(self.core.perform(call, lie).await.unwrap_or_else(Problem::into_reply))
@@ -301,8 +318,11 @@ impl Engine {
             (Some(Trick::Drop), _) => replying(reply::dropped_connection()),
             (Some(Trick::Garbage), _) => replying(garbage()),
             (Some(Trick::Lie { .. }) | None, Some(honest)) => replying(honest),
+            (Some(Trick::Drip { every }), Some(honest)) => Answer::Drips(Box::new(honest), every),
             // Unreachable: a liar acts. No answer is the honest way not to have one.
-            (Some(Trick::Lie { .. }) | None, None) => replying(reply::dropped_connection()),
+            (Some(Trick::Lie { .. } | Trick::Drip { .. }) | None, None) => {
+                replying(reply::dropped_connection())
+            }
         }
     }
 }
