@@ -1,7 +1,7 @@
 //! What must hold of a record, and of each commit. One place: the stores call it before they write,
 //! the simulation and the model in every state they reach.
 
-use crate::record::{Life, Pending, PendingKind, PendingState, Runtime, Status, Work};
+use crate::record::{Life, Pending, PendingKind, PendingState, Runtime, Status, Trigger, Work};
 
 /// A rule that is broken: a bug, never bad input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -109,6 +109,18 @@ pub fn check_commit(before: Option<&Runtime>, after: Option<&Runtime>) -> Result
         after.attempt >= before.attempt,
         "an attempt number is handed out again",
     )?;
+    let begins = !matches!(before.life, Life::Generating { .. })
+        && matches!(after.life, Life::Generating { .. });
+    hold(
+        "no_tick_while_pending",
+        !begins || before.pending().is_none(),
+        "a turn begins while Runtime Manager has the game",
+    )?;
+    hold(
+        "no_instant_twice",
+        turns == Some(0) || !is_over_due(before, after),
+        "the clock stays at an instant that had its turn",
+    )?;
     let work = |rt: &Runtime| rt.work().map(|work| work.attempt);
     let asked = |rt: &Runtime| {
         rt.pending().and_then(|pending| match pending.state {
@@ -136,6 +148,24 @@ pub fn check_commit(before: Option<&Runtime>, after: Option<&Runtime>) -> Result
         "the health cursor goes back",
     )?;
     hold("finished_is_final", from != Some(Status::Finished), "a finished record changes")
+}
+
+/// Whether the next regular turn of a record whose turn has just grown is for an instant that is over: one
+/// that this turn was for, or stood in for, or that has passed meanwhile.
+fn is_over_due(before: &Runtime, after: &Runtime) -> bool {
+    let Some(next) = after.clock().map(|clock| clock.next_generation_at) else { return false };
+    let due_at = match &before.life {
+        Life::Generating { trigger: Trigger::Tick { due_at }, .. } => Some(*due_at),
+        Life::Generating { trigger: Trigger::Force, .. }
+        | Life::Starting { .. }
+        | Life::Running { .. }
+        | Life::Failed { .. }
+        | Life::Unreachable { .. }
+        | Life::Stopped { .. }
+        | Life::Finished { .. } => None,
+    };
+    let replaced = before.clock().and_then(|clock| clock.skip);
+    [due_at, replaced, Some(after.updated_at)].into_iter().flatten().any(|over| next <= over)
 }
 
 /// The changes of status that the transition table knows; `None` is an absent record.

@@ -225,8 +225,10 @@ impl Draw {
                 let at_ms = self.rng.below(self.safety_ms);
                 let what = self.trouble();
                 let left = self.safety_ms - at_ms;
-                let is_frozen = matches!(what, Trouble::GmFrozen { .. });
-                let span = if is_frozen { self.longer_than_leases() } else { self.span() };
+                // Lobby for longer than its word is believed.
+                let is_long = matches!(what, Trouble::GmFrozen { .. })
+                    || matches!(what, Trouble::LobbyDown) && self.rng.percent(50);
+                let span = if is_long { self.longer_than_leases() } else { self.span() };
                 Fault { at_ms, for_ms: span.min(left), what }
             })
             .collect();
@@ -320,6 +322,11 @@ impl Draw {
     /// What goes wrong in the very moment in which something else does: a single instant is hardly
     /// ever drawn twice.
     fn company(&mut self, fault: &Fault) -> Option<Fault> {
+        if let Trouble::Engine { bad, .. } = &fault.what
+            && self.rng.percent(30)
+        {
+            return self.asked_by_two(bad, fault.at_ms);
+        }
         let is_an_end =
             matches!(fault.what, Trouble::EngineEnds { .. } | Trouble::EngineForgets { .. });
         if !is_an_end || self.rng.percent(50) {
@@ -338,6 +345,30 @@ impl Draw {
         };
         let for_ms = self.span().min(self.safety_ms - fault.at_ms);
         Some(Fault { at_ms: fault.at_ms, for_ms, what })
+    }
+
+    /// An engine takes its time, and a clock jumps. By that of another instance nobody asks the engine any
+    /// more: so there are two who ask, of whom the first one's answer is not wanted. Or by the clock of
+    /// the one who asks the turn is not due yet when it is there.
+    fn asked_by_two(&mut self, bad: &EngineTrouble, at_ms: u64) -> Option<Fault> {
+        let is_slow = matches!(
+            bad,
+            EngineTrouble::SlowBefore { .. }
+                | EngineTrouble::SlowAfter { .. }
+                | EngineTrouble::Hangs { .. }
+                | EngineTrouble::Drips { .. }
+        );
+        if !is_slow {
+            return None;
+        }
+        let most_ms = self.slow_answer();
+        let later_ms = self.rng.below(most_ms);
+        let ms = i64::try_from(2 * self.longer_than_leases()).unwrap_or(i64::MAX);
+        Some(Fault {
+            at_ms: at_ms + later_ms,
+            for_ms: 0,
+            what: Trouble::ClockJump { gm: self.gm(), ms },
+        })
     }
 
     /// How long a neighbour thinks about an answer.
@@ -428,7 +459,10 @@ impl Draw {
         };
         match self.rng.below(12) {
             // Of the answers in drops too: there are sixty-four of them.
-            10 => EngineTrouble::Drips { count, ms: (ms / 32).max(1) },
+            10 => {
+                let ms = if self.rng.percent(50) { ms / 32 } else { ms };
+                EngineTrouble::Drips { count, ms: ms.max(1) }
+            }
             9 => EngineTrouble::HangsPlayers { count },
             8 => EngineTrouble::DropsPlayers { count },
             0 => EngineTrouble::SlowBefore { ms },
@@ -469,13 +503,21 @@ impl Draw {
         actions
     }
 
-    /// Somebody is barred while Lobby's answers are under way for long.
+    /// Somebody is barred while Lobby's answers are under way for long, or Lobby cannot say so.
     fn barred_meanwhile(&mut self, fault: &Fault) -> Option<Action> {
-        if !matches!(fault.what, Trouble::LobbySlow { .. }) || fault.for_ms == 0 {
+        let is_slow = matches!(fault.what, Trouble::LobbySlow { .. });
+        let is_down = matches!(fault.what, Trouble::LobbyDown);
+        let is_cut_off = matches!(
+            &fault.what,
+            Trouble::Partition { a, b } | Trouble::OneWay { from: a, to: b } | Trouble::Hold { a, b }
+                if a == LOBBY || b == LOBBY
+        );
+        if !(is_slow || is_down || is_cut_off) || fault.for_ms == 0 {
             return None;
         }
         let what = Deed::Block { game: self.game(), player: self.rng.below_usize(2) };
-        let at_ms = fault.at_ms + self.rng.below(fault.for_ms);
+        let most_ms = if is_slow { fault.for_ms } else { fault.for_ms.div_ceil(4) };
+        let at_ms = fault.at_ms + self.rng.below(most_ms);
         Some(Action { at_ms, gm: 0, patience_ms: 0, repeats: 0, reuses_key: false, what })
     }
 

@@ -154,6 +154,13 @@ impl Engines {
         long.collect()
     }
 
+    /// The games whose engine somebody waits for that does not answer.
+    pub fn still_waited_for(&self) -> Vec<String> {
+        let hanging = lock(&self.hanging);
+        let waited_for = hanging.iter().filter(|call| call.waiting.strong_count() > 0);
+        waited_for.map(|call| call.game.clone()).collect()
+    }
+
     /// How many calls engines did not answer.
     pub fn hung(&self) -> u64 {
         self.hung.load(Ordering::Relaxed)

@@ -101,8 +101,8 @@ impl Instance {
             appends: AtomicU64::new(0),
         };
         let (store, feed) = self.store()?;
-        let board = Arc::clone(&self.board);
-        let store = TouchedStore::new(store, board, self.gm, self.sabotage);
+        let told = (Arc::clone(&self.board), Arc::clone(&self.oracle));
+        let store = TouchedStore::new(store, told, self.gm, self.sabotage);
         Ok(Seams {
             net: self.net.clone(),
             store: Arc::new(store),

@@ -1,7 +1,9 @@
 //! Who looks on from outside and believes nobody: it sees each commit in the store's host, each
 //! append in the Redis host, and the engines' files, and compares them.
 
+mod fence;
 mod hearing;
+mod instants;
 mod ledger;
 mod members;
 mod rest;
@@ -15,6 +17,7 @@ use serde::Serialize;
 use service::ports::{Commit, CommitId, Expected};
 
 use self::hearing::Hearing;
+use self::instants::Instants;
 use self::ledger::Ledger;
 pub use self::ledger::While;
 use self::members::Barred;
@@ -24,6 +27,7 @@ use crate::board::lock;
 use crate::chronicle::Chronicle;
 use crate::engines::Engines;
 use crate::redis::Keys;
+use crate::world::gm_host;
 
 /// The most broken promises kept of one run.
 const MAX_VIOLATIONS: usize = 10;
@@ -68,6 +72,10 @@ struct Inner {
     changes: BTreeMap<String, u64>,
     /// The names of commits that applied, where the store does not tell a repeat from a first try.
     applied: BTreeSet<CommitId>,
+    /// Which instance asked for a commit that was not carried out yet.
+    authors: BTreeMap<CommitId, usize>,
+    /// Which instants of their schedules games have had turns for.
+    instants: BTreeMap<String, Instants>,
     /// Who was barred by Lobby.
     barred: Barred,
     /// Games one of whose players was answered after everything had healed.
@@ -186,6 +194,11 @@ impl Oracle {
         }
     }
 
+    /// An instance asks for a commit.
+    pub fn asks_for(&self, commit: &Commit, gm: usize) {
+        lock(&self.inner).authors.insert(commit.id, gm);
+    }
+
     /// A commit was carried out, or refused: told by the store's host.
     pub fn committed(
         &self,
@@ -221,6 +234,19 @@ impl Oracle {
             }
             if was_early(commit, before.as_deref(), after.as_deref()) {
                 problems.push(("no_turn_early", "a regular turn began before it was due"));
+            }
+            if let Some(author) = inner.authors.remove(&commit.id).map(gm_host)
+                && fence::is_passed(commit, &author, before.as_deref(), after.as_deref())
+            {
+                let how = "an answer counts that came to a question that was given up";
+                problems.push(("fenced_reply_changes_nothing", how));
+            }
+            if let (Some(before), Some(after)) = (&before, &after) {
+                let instants = inner.instants.entry(game.to_owned()).or_default();
+                if let Some(judged) = instants.committed(commit.at, before, after) {
+                    inner.check("regular turns");
+                    problems.extend(judged.err().map(|how| ("no_instant_twice", how)));
+                }
             }
             if let Some(after) = &after {
                 inner.hearing.listens(before.as_deref().map(Into::into), (&**after).into());

@@ -263,6 +263,10 @@ impl Life<'_> {
             if open.is_empty() {
                 at_once(self.world.deeds.open_operations(healed, &mut open));
             }
+            if self.plan.hanging_up_is_seen() {
+                let waited_for = self.world.engines.still_waited_for();
+                open.extend(waited_for.iter().map(|game| format!("{game} is waited for")));
+            }
             let took_ms = self.now_ms() - healed_at;
             if open.is_empty() {
                 at_once(self.world.deeds.check_versions());

@@ -17,6 +17,7 @@ use service::ports::{
 };
 
 use crate::board::{Board, lock};
+use crate::oracle::Oracle;
 use crate::plan::{Moment, Sabotage};
 
 /// What is sabotaged happens to every so many of the calls.
@@ -26,6 +27,7 @@ pub(crate) const SABOTAGED: u64 = 6;
 pub(crate) struct TouchedStore {
     inner: Arc<dyn Store>,
     board: Arc<Board>,
+    oracle: Arc<Oracle>,
     gm: usize,
     sabotage: Option<Sabotage>,
     commits: AtomicU64,
@@ -38,12 +40,12 @@ impl TouchedStore {
     /// The store of one process; a restart makes another one.
     pub(crate) fn new(
         inner: Arc<dyn Store>,
-        board: Arc<Board>,
+        (board, oracle): (Arc<Board>, Arc<Oracle>),
         gm: usize,
         sabotage: Option<Sabotage>,
     ) -> Self {
         let (commits, loads, past) = (AtomicU64::new(0), AtomicU64::new(0), Mutex::default());
-        Self { inner, board, gm, sabotage, commits, loads, past }
+        Self { inner, board, oracle, gm, sabotage, commits, loads, past }
     }
 
     /// Every so many looks at a record show what was loaded before.
@@ -76,6 +78,7 @@ impl Store for TouchedStore {
     }
 
     async fn commit(&self, commit: &Commit) -> Result<Committed, CommitError> {
+        self.oracle.asks_for(commit, self.gm);
         let is_its_turn = self.commits.fetch_add(1, Ordering::Relaxed) % SABOTAGED == SABOTAGED - 1;
         if is_its_turn && self.sabotage == Some(Sabotage::SwallowCommits) {
             return Ok(Committed::Applied);

@@ -69,9 +69,9 @@ fn a_mutant_that_does_not_fit_is_refused() {
 fn a_mutant_that_is_always_on_or_is_not_of_the_service_is_refused() {
     let unswitched = refusal(&format!("what: A bug.\n{EDIT}pub struct Effects\n===\nstruct E\n"));
     assert!(unswitched.contains("mutant::is(\"of-the-test\")"), "{unswitched}");
-    let elsewhere = EDIT.replace("service/src/effects.rs", "machine/src/step.rs");
-    let elsewhere = refusal(&format!("what: A bug.\n{elsewhere}pub fn step{SWITCHED}"));
-    assert!(elsewhere.contains("below service/"), "{elsewhere}");
+    let elsewhere = EDIT.replace("service/src/effects.rs", "sim/src/oracle.rs");
+    let elsewhere = refusal(&format!("what: A bug.\n{elsewhere}impl Oracle{SWITCHED}"));
+    assert!(elsewhere.contains("below service/ and machine/src/"), "{elsewhere}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::event::EngineState;
 use crate::failure::{Failure, FailureCode};
 use crate::ids::OperationId;
 use crate::message::NotificationType;
-use crate::record::{Life, Member, Pending, PlayerStats, Repair, Roster, TurnClock};
+use crate::record::{Life, Member, Pending, PlayerStats, Repair, Roster, Trigger, TurnClock};
 use crate::time::Timestamp;
 
 /// The players' standing as the engine tells it, in the roster's order; a race the engine no longer
@@ -50,8 +50,17 @@ impl TurnClock {
     /// INVARIANT `force_skips_exactly_one_tick`: a forced turn replaces the one regular turn named
     /// in `skip`. SUBTLE: "the occurrence after the next one, from now" would skip a second one
     /// where the forced turn took so long that the replaced one passed meanwhile.
-    fn after_turn(self, schedule: &crate::schedule::Schedule, now: Timestamp) -> Self {
-        let after = self.skip.map_or(now, |replaced| replaced.max(now));
+    ///
+    /// INVARIANT `no_instant_twice`: no instant has two regular turns. SUBTLE: by the clock of whoever
+    /// records the turn it may not be due yet: clocks are set back, and another process may have begun
+    /// it. `due_at` is the instant of the regular turn that is complete.
+    fn after_turn(
+        self,
+        schedule: &crate::schedule::Schedule,
+        due_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Self {
+        let after = now.max(self.skip.unwrap_or(now)).max(due_at.unwrap_or(now));
         // A turn that was generated unasked and adopted before the next one is due must not bring
         // back one that an earlier forced turn replaced: the clock never goes back.
         let next_generation_at = schedule.next(after).max(self.next_generation_at);
@@ -68,6 +77,16 @@ pub(super) fn complete(
     state: &EngineState,
     stats: Vec<PlayerStats>,
 ) -> Verdict {
+    let due_at = match d.next.life {
+        Life::Generating { trigger: Trigger::Tick { due_at }, .. } => Some(due_at),
+        Life::Generating { trigger: Trigger::Force, .. }
+        | Life::Starting { .. }
+        | Life::Running { .. }
+        | Life::Failed { .. }
+        | Life::Unreachable { .. }
+        | Life::Stopped { .. }
+        | Life::Finished { .. } => None,
+    };
     // INVARIANT `no_turn_twice`: the only place where the turn grows, and it grows by one.
     d.next.current_turn += 1;
     d.next.player_turn_stats = stats;
@@ -79,7 +98,7 @@ pub(super) fn complete(
     if state.finished {
         return finish(d, pending);
     }
-    let clock = clock.after_turn(&d.next.schedule, d.cx.now);
+    let clock = clock.after_turn(&d.next.schedule, due_at, d.cx.now);
     let pending = admin::release(&mut d, pending);
     d.next.life = Life::Running { clock, pending };
     d.snapshot();

@@ -165,6 +165,22 @@ fn missed_ticks_are_caught_up_with_one_turn() {
     assert_eq!((world.turn(), timer), (1, Some((at("17:00"), Timer::Tick))));
 }
 
+/// The clock is set back while a regular turn is generated, or whoever records it has one that is
+/// behind: the turn's own instant is over all the same.
+#[test]
+fn no_instant_twice() {
+    for recorded_at in ["12:00", "12:59:59", "13:00", "13:00:01"] {
+        let mut world = World::begun(true, 100);
+        world.strike();
+        assert_eq!(world.now, at("13:00"));
+        world.arrive(0);
+        world.now = at(recorded_at);
+        world.hear(0);
+        let timer = world.rt.as_ref().and_then(machine::Runtime::next_timer);
+        assert_eq!((world.turn(), timer), (1, Some((at("14:00"), Timer::Tick))), "{recorded_at}");
+    }
+}
+
 /// A turn that finishes the game while a stop drains wins, and Runtime Manager is not asked.
 #[test]
 fn finished_is_final() {

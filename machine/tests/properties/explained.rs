@@ -32,7 +32,9 @@ pub(crate) fn explained(
     let own = log.iter().take_while(|line| line.started_at >= rt.created_at);
     let begins = own.clone().position(|line| line.kind == OperationKind::Register);
     for line in own.take(begins.unwrap_or(usize::MAX)) {
-        let due = line.tick.filter(|due| line.kind == OperationKind::Tick && *due >= oldest);
+        // By a clock that was set back it may not be due yet.
+        let is_told = |due: &Timestamp| (oldest..=now).contains(due);
+        let due = line.tick.filter(|due| line.kind == OperationKind::Tick && is_told(due));
         let Some(due) = due else { continue };
         let outcome = outcomes.get(&due);
         let told = matches!(outcome, Some(TickOutcome::Fired | TickOutcome::Failed));

@@ -31,6 +31,7 @@ enum Action {
     ForbiddenPatch,
     Reconcile,
     Wait(u32),
+    SetBack(u32),
     Strike,
     Untimely(Event),
     Arrive(usize),
@@ -101,6 +102,12 @@ fn action_or_lie() -> impl Strategy<Value = Action> {
     prop_oneof![30 => action(), 1 => lie().prop_map(Action::Lie)]
 }
 
+/// Clocks are set back. Nothing is forced: which turn is then replaced depends on the clock.
+fn unforced_or_set_back() -> impl Strategy<Value = Action> {
+    let unforced = action().prop_filter("forced", |action| !matches!(action, Action::Force));
+    prop_oneof![30 => unforced, 2 => (0..4000_u32).prop_map(Action::SetBack)]
+}
+
 /// Mostly progress, so that histories go far.
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
@@ -152,6 +159,7 @@ fn act(world: &mut World, action: Action) {
         }
         Action::Reconcile => drop(world.give(&Event::Reconcile)),
         Action::Wait(seconds) => world.wait(seconds),
+        Action::SetBack(seconds) => world.set_back(seconds),
         Action::Strike => world.strike(),
         Action::Untimely(event) => drop(world.give(&event)),
         Action::Arrive(which) => world.arrive(which),
@@ -270,6 +278,16 @@ proptest! {
         actions in prop::collection::vec(action(), ACTIONS),
     ) {
         history(false, last_turn, actions);
+    }
+
+    /// Everything in [`crate::ledger`]: above all no instant has two regular turns.
+    #[test]
+    fn holds_with_clocks_that_are_set_back(
+        guard in any::<bool>(),
+        last_turn in LAST_TURN,
+        actions in prop::collection::vec(unforced_or_set_back(), ACTIONS),
+    ) {
+        history(guard, last_turn, actions);
     }
 
     /// Everything in [`crate::ledger`]: an engine's word is data, not truth.

@@ -36,6 +36,8 @@ pub(crate) struct Ledger {
     ticking: Option<Timestamp>,
     ticked: BTreeSet<Timestamp>,
     pub(crate) replaced: BTreeSet<Timestamp>,
+    /// How far the clock ever was: what it was set back over is not ahead.
+    latest: Option<Timestamp>,
 }
 
 fn ticket_of(event: &Event) -> Option<Ticket> {
@@ -86,6 +88,7 @@ impl Ledger {
             assert!(self.issued.remove(&ticket), "an answer to no question counted");
             self.dead.insert(ticket);
         }
+        self.latest = self.latest.max(Some(world.now));
         self.questions(before, step);
         self.operations(step);
         self.messages(before, step, world.now);
@@ -274,11 +277,13 @@ impl Ledger {
 
     fn turn_completed(&mut self, next: &Runtime, now: Timestamp) {
         let clock = next.clock().expect("a clock runs");
-        self.ticked.extend(self.ticking.take());
+        if let Some(due_at) = self.ticking.take() {
+            assert!(self.ticked.insert(due_at), "no_instant_twice");
+        }
         let ahead = |after: Timestamp, until: Timestamp| {
             next.schedule.occurrences(after).take_while(|at| *at < until).collect::<Vec<_>>()
         };
-        let mut left_out = ahead(now, clock.next_generation_at);
+        let mut left_out = ahead(self.latest.unwrap_or(now), clock.next_generation_at);
         // By an earlier forced turn, in its turn.
         left_out.retain(|at| !self.replaced.contains(at));
         let Some(since) = self.owed_since.take() else {

@@ -191,6 +191,11 @@ impl World {
         self.now += TimeDelta::seconds(seconds.into());
     }
 
+    /// The clock is set back, or the next event comes to an instance whose clock is behind.
+    pub(crate) fn set_back(&mut self, seconds: u32) {
+        self.now -= TimeDelta::seconds(seconds.into());
+    }
+
     /// Time passes until the first timer strikes.
     pub(crate) fn strike(&mut self) {
         if let Some((at, timer)) = self.rt.as_ref().and_then(Runtime::next_timer) {

@@ -27,7 +27,7 @@ const CATALOGUE: &str = "sim/mutants";
 /// What is added to each package that has mutants.
 const SWITCH: &str = "sim/mutants/mutant.rs";
 /// Those packages' folders.
-const PACKAGES: [&str; 2] = ["service", "service/net"];
+const PACKAGES: [&str; 3] = ["machine", "service", "service/net"];
 /// What the other program is called where mutants live.
 const PROGRAM: &str = "gm-sim-life-mutants";
 /// The copy, in the target folder.

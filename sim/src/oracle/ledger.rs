@@ -148,7 +148,8 @@ impl Ledger {
     }
 }
 
-/// Whether the turn and the health that a record says were told are told by its commit.
+/// Whether the turn and the health that a record says were told are told by its commit: a turn to Lobby
+/// and to the players.
 pub(super) fn is_told(
     before: Option<&Runtime>,
     after: Option<&Runtime>,
@@ -159,6 +160,10 @@ pub(super) fn is_told(
     let published = before.and_then(|rt| rt.health.published);
     if after.current_turn == turn && after.health.published == published {
         return true;
+    }
+    let players_are_told = messages.iter().any(|message| matches!(message, Message::Intent(_)));
+    if after.current_turn > turn && !players_are_told {
+        return false;
     }
     messages.iter().any(|message| match message {
         Message::Lobby(LobbyEvent::RuntimeSnapshotUpdate { current_turn, .. }) => {

@@ -23,8 +23,8 @@ use crate::cli::{How, Pace};
 const EXTENSION: &str = "mutant";
 /// What the parts of a file begin with.
 const MARK: &str = "\n===";
-/// Where mutants may be: the service, and the network below it.
-const PLACE: &str = "service/";
+/// Where mutants may be: the service, the network below it, and the rules.
+const PLACES: [&str; 2] = ["service/", "machine/src/"];
 
 /// A bug, and how it is hunted.
 #[derive(Clone, Debug)]
@@ -101,8 +101,9 @@ fn edit(find: &str, replace: &str) -> Result<Edit, String> {
     let (file, find) = find.split_once('\n').ok_or("nothing is to be found")?;
     let (mark, replace) = replace.split_once('\n').unwrap_or((replace, ""));
     let file = file.trim();
-    if !file.starts_with(PLACE) || !mark.trim().is_empty() {
-        return Err(format!("{file:?}: mutants are of files below {PLACE}"));
+    let is_there = PLACES.iter().any(|place| file.starts_with(place));
+    if !is_there || !mark.trim().is_empty() {
+        return Err(format!("{file:?}: mutants are of files below {}", PLACES.join(" and ")));
     }
     let text = |text: &str| text.trim_end_matches('\n').to_owned();
     let edit = Edit { file: file.to_owned(), find: text(find), replace: text(replace) };
