@@ -24,6 +24,7 @@ use std::process::ExitCode;
 use service::config::refusals;
 use service::dev::{self, DevArgs};
 use service::telemetry::{LoggingArgs, logs};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Something went wrong.
@@ -125,29 +126,38 @@ pub(crate) async fn engine(args: peers::engine::EngineArgs) -> ExitCode {
 
 /// Runs something to its end. The first SIGTERM or Ctrl-C asks it to end, the second does not ask.
 async fn until_signalled(stopping: CancellationToken, work: impl Future<Output = ()>) -> ExitCode {
-    let signals = async {
-        signal().await;
+    let mut signals = Signals::new();
+    let signalled = async {
+        signals.next().await;
         stopping.cancel();
-        signal().await;
+        signals.next().await;
     };
     tokio::select! {
         biased;
         () = work => ExitCode::SUCCESS,
-        () = signals => ExitCode::from(EXIT_INTERRUPTED),
+        () = signalled => ExitCode::from(EXIT_INTERRUPTED),
     }
 }
 
-async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
+/// SIGTERM and Ctrl-C, heeded from the moment in which this is made: before what is to be ended says
+/// that it is there.
+struct Signals(Option<(Signal, Signal)>);
+
+impl Signals {
+    fn new() -> Self {
+        let terminate = signal(SignalKind::terminate());
         // Without handlers the system's own take effect, which end the process.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        Self(terminate.ok().zip(signal(SignalKind::interrupt()).ok()))
+    }
+
+    async fn next(&mut self) {
+        let Some((terminate, interrupt)) = &mut self.0 else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
     }
 }
 

@@ -53,7 +53,9 @@ impl TurnClock {
     ///
     /// INVARIANT `no_instant_twice`: no instant has two regular turns. SUBTLE: by the clock of whoever
     /// records the turn it may not be due yet: clocks are set back, and another process may have begun
-    /// it. `due_at` is the instant of the regular turn that is complete.
+    /// it. `due_at` is the instant of the regular turn that is complete. Of a turn that had failed, and
+    /// that the engine is found to have all the same, it is not known any more: such a one may be due
+    /// again where the clock was set back over it.
     fn after_turn(
         self,
         schedule: &crate::schedule::Schedule,

@@ -268,17 +268,23 @@ impl Ledger {
             assert_eq!(*stage == TurnStage::Turn, before.status() == Status::Running);
         }
         if next.current_turn != before.current_turn && next.status() == Status::Running {
-            self.turn_completed(next, now);
+            self.turn_completed(before.status(), next, now);
         }
         if let Some(clock) = next.clock() {
             assert_eq!(clock.skip.is_some(), self.owed_since.is_some(), "a skip is owed or not");
         }
     }
 
-    fn turn_completed(&mut self, next: &Runtime, now: Timestamp) {
+    fn turn_completed(&mut self, was: Status, next: &Runtime, now: Timestamp) {
         let clock = next.clock().expect("a clock runs");
-        if let Some(due_at) = self.ticking.take() {
-            assert!(self.ticked.insert(due_at), "no_instant_twice");
+        let due_at = self.ticking.take();
+        if was == Status::GenerationInProgress {
+            let is_new = due_at.is_none_or(|due_at| self.ticked.insert(due_at));
+            assert!(is_new, "no_instant_twice");
+        } else {
+            // Of a turn that failed, and that the engine had all the same, the record does not say
+            // which one it was: by a clock that was set back it may be due again.
+            self.ticked.extend(due_at.filter(|due_at| *due_at <= now));
         }
         let ahead = |after: Timestamp, until: Timestamp| {
             next.schedule.occurrences(after).take_while(|at| *at < until).collect::<Vec<_>>()

@@ -377,5 +377,7 @@ if (story.broken) {
 }
 window.addEventListener('resize', draw);
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', draw);
-if (story.broken) toBroken(); else draw();
+if (story.broken) toBroken();
+// At once, and not with the next frame.
+draw();
 document.documentElement.dataset.ready = 'yes';

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use peers::engine::EngineArgs;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -91,10 +92,11 @@ async fn run(command: Command) -> ExitCode {
             Command::Notification(args) => notification::run(args, stop).await,
         }
     };
-    let signals = async {
-        signal().await;
+    let mut signals = Signals::new();
+    let signalled = async {
+        signals.next().await;
         stopping.cancel();
-        signal().await;
+        signals.next().await;
     };
     tokio::select! {
         biased;
@@ -102,22 +104,29 @@ async fn run(command: Command) -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => fail(&failure),
         },
-        () = signals => ExitCode::from(EXIT_INTERRUPTED),
+        () = signalled => ExitCode::from(EXIT_INTERRUPTED),
     }
 }
 
-/// Waits for SIGTERM or Ctrl-C.
-async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
+/// SIGTERM and Ctrl-C, heeded from the moment in which this is made: before what is to be ended says
+/// that it is there.
+struct Signals(Option<(Signal, Signal)>);
+
+impl Signals {
+    fn new() -> Self {
+        let terminate = signal(SignalKind::terminate());
         // Without handlers the system's own take effect, which end the process.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        Self(terminate.ok().zip(signal(SignalKind::interrupt()).ok()))
+    }
+
+    async fn next(&mut self) {
+        let Some((terminate, interrupt)) = &mut self.0 else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
     }
 }
 
