@@ -23,3 +23,31 @@ pub(super) fn is_passed(
     let is_answer = commit.audit.iter().all(|entry| matches!(entry.mark, AuditMark::Closed(_)));
     !goes_on && is_answer && work.lease.owner.as_str() != author
 }
+
+#[cfg(test)]
+mod tests {
+    use machine::Event;
+    use service::conformance::{Game, Rng};
+
+    use super::*;
+
+    #[test]
+    fn an_answer_counts_from_whoever_asks_and_whoever_takes_over_says_so() {
+        let (mut game, mut rng) = (Game::new("game-1"), Rng::new(1));
+        let mut passed = |game: &mut Game, event: &Event| {
+            let commit = game.must(event, &mut rng);
+            let before = game.record.clone();
+            game.applied(&commit);
+            let by = |author| is_passed(&commit, author, before.as_deref(), commit.next.as_deref());
+            (by("gm-1"), by("gm-2"))
+        };
+        let register = game.registration(&mut Rng::new(2));
+        assert_eq!(passed(&mut game, &register), (false, false), "nobody asked yet");
+        let init_done = game.init_done();
+        assert_eq!(passed(&mut game, &init_done), (false, true), "gm-1 asked");
+        assert_eq!(passed(&mut game, &Event::Force), (false, false), "a question begins");
+        game.now += chrono::TimeDelta::minutes(10);
+        let expired = passed(&mut game, &Event::WorkLeaseExpired);
+        assert_eq!(expired, (false, false), "anybody may take it over, and leaves a mark");
+    }
+}
