@@ -2,6 +2,7 @@
 //! the simulation and the model in every state they reach.
 
 use crate::record::{Life, Pending, PendingKind, PendingState, Runtime, Status, Trigger, Work};
+use crate::schedule::FAR_FUTURE;
 
 /// A rule that is broken: a bug, never bad input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -165,7 +166,9 @@ fn is_over_due(before: &Runtime, after: &Runtime) -> bool {
         | Life::Finished { .. } => None,
     };
     let replaced = before.clock().and_then(|clock| clock.skip);
-    [due_at, replaced, Some(after.updated_at)].into_iter().flatten().any(|over| next <= over)
+    // Behind the last occurrence there is nothing to go on to.
+    next < FAR_FUTURE
+        && [due_at, replaced, Some(after.updated_at)].into_iter().flatten().any(|over| next <= over)
 }
 
 /// The changes of status that the transition table knows; `None` is an absent record.

@@ -347,9 +347,8 @@ impl Draw {
         Some(Fault { at_ms: fault.at_ms, for_ms, what })
     }
 
-    /// An engine takes its time, and a clock jumps. By that of another instance nobody asks the engine any
-    /// more: so there are two who ask, of whom the first one's answer is not wanted. Or by the clock of
-    /// the one who asks the turn is not due yet when it is there.
+    /// An engine takes its time, and by the clock of another instance nobody asks it any more: so there
+    /// are two who ask, of whom the first one's answer is not wanted.
     fn asked_by_two(&mut self, bad: &EngineTrouble, at_ms: u64) -> Option<Fault> {
         let is_slow = matches!(
             bad,

@@ -33,7 +33,7 @@ pub struct Engines {
     hung: AtomicU64,
 }
 
-/// A call that an engine will not answer.
+/// A call that an engine will not answer, or whose answer takes its time to arrive.
 struct Hanging {
     game: String,
     /// When somebody first looked, in simulated milliseconds.
@@ -143,7 +143,7 @@ impl Engines {
     }
 
     /// The games whose engines have a caller who has waited for longer than that for an answer that
-    /// never comes; looked at now.
+    /// never comes, or comes by and by; looked at now.
     pub fn waited_for(&self, now_ms: i64, most_ms: i64) -> Vec<String> {
         let mut hanging = lock(&self.hanging);
         hanging.retain(|call| call.waiting.strong_count() > 0);

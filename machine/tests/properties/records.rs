@@ -1,14 +1,15 @@
 //! `Runtime::check`, `check_commit` and the columns refuse what no machine makes.
 
 use machine::flat::FlatRuntime;
-use machine::record::PendingState;
-use machine::{Life, PlayerStats, Runtime, Status, check_commit};
+use machine::record::{PendingState, TurnStage};
+use machine::schedule::FAR_FUTURE;
+use machine::{Life, PlayerStats, Runtime, Status, Timestamp, check_commit};
 
 use crate::common::at;
 use crate::common::parse;
 use crate::common::records::{
-    But, failed, failed_for_good, failed_probing, finished, force_probing, recovering, running,
-    starting, stopped, turn, unreachable, unreachable_probing, verifying,
+    But, failed, failed_for_good, failed_probing, finished, force_probing, forced, recovering,
+    running, starting, stopped, turn, unreachable, unreachable_probing, verifying,
 };
 
 fn every_record() -> Vec<Runtime> {
@@ -184,6 +185,41 @@ fn commits_that_break_a_rule_are_refused() {
     assert_eq!(broken(&rt, |rt| rt.health.cursor = None), Some("health_events_once_in_order"));
     assert_eq!(broken(&rt, |rt| rt.life = finished().life), Some("only_listed_transitions"));
     assert_eq!(broken(&finished(), |_| {}), Some("finished_is_final"));
+    let generates = |rt: &mut Runtime| {
+        (rt.life, rt.attempt) = (turn().life, rt.attempt + 1);
+        if let Life::Generating { work, .. } = &mut rt.life {
+            work.attempt = rt.attempt;
+        }
+    };
+    assert_eq!(broken(&rt, generates), None);
+    assert_eq!(broken(&running().stopping(), generates), Some("no_tick_while_pending"));
+    let grown_out_of = |before: Runtime, next: fn(&Runtime) -> Timestamp| {
+        let mut after = running();
+        (after.revision, after.attempt) = (before.revision + 1, before.attempt);
+        after.current_turn = before.current_turn + 1;
+        if let Life::Running { clock, .. } = &mut after.life {
+            clock.next_generation_at = next(&before);
+        }
+        check_commit(Some(&before), Some(&after)).err().map(|violation| violation.rule)
+    };
+    let grown = |next| grown_out_of(turn(), next);
+    let due = |rt: &Runtime| rt.clock().expect("a clock").next_generation_at;
+    assert_eq!(grown(|_| at("23:00")), None);
+    assert_eq!(grown(|_| FAR_FUTURE), None);
+    assert_eq!(due(&turn()), at("12:00"));
+    assert_eq!(grown(|_| at("12:00")), Some("no_instant_twice"));
+    assert_eq!(grown(|before| before.updated_at), Some("no_instant_twice"));
+    let owed = |replaced| {
+        let mut forced = forced(TurnStage::Turn);
+        if let Life::Generating { clock, .. } = &mut forced.life {
+            clock.skip = Some(replaced);
+        }
+        forced
+    };
+    assert_eq!(grown_out_of(owed(at("22:00")), |_| at("23:00")), None);
+    assert_eq!(grown_out_of(owed(at("23:00")), |_| at("23:00")), Some("no_instant_twice"));
+    // Behind the last occurrence turns are forced, and replace none.
+    assert_eq!(grown_out_of(owed(FAR_FUTURE), |_| FAR_FUTURE), None);
     assert!(check_commit(None, Some(&running())).is_err());
     assert!(check_commit(Some(&running()), None).is_err());
     assert!(check_commit(Some(&starting()), None).is_ok());

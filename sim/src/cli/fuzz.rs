@@ -83,7 +83,8 @@ impl Lived<'_> {
     fn live(&self, seed: u64) -> io::Result<Report> {
         let plan = self.how.plan(seed);
         let report = self.lives.live(&plan, false)?;
-        if self.twice_every.is_some_and(|every| seed.is_multiple_of(every)) {
+        let is_lived_twice = self.twice_every.is_some_and(|every| seed.is_multiple_of(every));
+        if is_lived_twice && report.broken.is_empty() {
             let again = self.lives.live(&plan, false)?;
             if again.hash != report.hash {
                 let (first, second) = (&report.hash, &again.hash);

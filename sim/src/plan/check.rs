@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use machine::{EngineVersion, GameId};
+use machine::{EngineVersion, GameId, Resolution, Schedule};
 
 use super::{Action, Deed, Fault, GamePlan, Plan, Trouble};
 use crate::board::WIRE_POINTS;
@@ -15,6 +15,8 @@ const MAX_PHASE_MS: u64 = 31 * 86_400_000;
 /// The most games of a plan, and players of a game: several times what is ever drawn.
 const MAX_GAMES: usize = 256;
 const MAX_PLAYERS: usize = 64;
+/// The furthest that a clock jumps at once: ten years.
+const MAX_JUMP_MS: i64 = 10 * 366 * 86_400_000;
 /// The most faults, and actions.
 const MAX_EVENTS: usize = 10_000;
 
@@ -103,10 +105,13 @@ impl Plan {
                 }
                 self.has_gm(*gm)
             }
-            Trouble::GmCrash { gm }
-            | Trouble::GmStops { gm }
-            | Trouble::GmFrozen { gm }
-            | Trouble::ClockJump { gm, .. } => self.has_gm(*gm),
+            Trouble::ClockJump { gm, ms } => {
+                within("ms", *ms, -MAX_JUMP_MS, MAX_JUMP_MS)?;
+                self.has_gm(*gm)
+            }
+            Trouble::GmCrash { gm } | Trouble::GmStops { gm } | Trouble::GmFrozen { gm } => {
+                self.has_gm(*gm)
+            }
             Trouble::Partition { a, b }
             | Trouble::OneWay { from: a, to: b }
             | Trouble::Hold { a, b }
@@ -179,6 +184,8 @@ impl GamePlan {
         }
         let version = self.version.parse::<EngineVersion>();
         version.map_err(|error| format!("version {:?}: {error}", self.version))?;
+        let schedule = Schedule::parse(&self.schedule, Resolution::Seconds);
+        schedule.map_err(|error| format!("schedule {:?}: {error}", self.schedule))?;
         within("start_ms", self.start_ms, 0, MAX_PHASE_MS)?;
         within("players", self.players, 1, MAX_PLAYERS)?;
         within("player_period_ms", self.player_period_ms, 1, MAX_PHASE_MS)?;
@@ -233,6 +240,11 @@ mod tests {
                 "games[1]: id \"game-0\" is there twice",
             ),
             ("games", games(&|game| game["version"] = json!("2")), "games[0]: version \"2\": "),
+            (
+                "games",
+                games(&|game| game["schedule"] = json!("now")),
+                "games[0]: schedule \"now\": ",
+            ),
             ("games", games(&|game| game["players"] = json!(0)), "games[0]: players is 0"),
             (
                 "games",
@@ -250,6 +262,11 @@ mod tests {
                 "faults",
                 fault(json!({ "kind": "lossy", "a": "gm-0", "b": "store", "per_mille": 1_001 })),
                 "faults[0]: per_mille is 1001, and not 0 to 1000",
+            ),
+            (
+                "faults",
+                fault(json!({ "kind": "clock_jump", "gm": 0, "ms": i64::MAX })),
+                "faults[0]: ms is 9223372036854775807, and not -",
             ),
             (
                 "faults",
