@@ -216,7 +216,8 @@ fn go_on(world: &mut World) {
 fn comes_to_rest(world: &mut World) {
     world.engine.lie = None;
     world.rtm = RtmMood::Obliging;
-    let since = world.now;
+    // Leases were taken by the clock as it was before it was set back.
+    let since = world.now.max(world.latest);
     settle(world);
     assert!(world.now - since <= REST_WITHIN, "rest took {}", world.now - since);
     let truthful = !world.lied && world.guard;

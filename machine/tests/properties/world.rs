@@ -58,6 +58,8 @@ pub(crate) struct Sent {
 
 pub(crate) struct World {
     pub(crate) now: Timestamp,
+    /// How far the clock was when it was last set back.
+    pub(crate) latest: Timestamp,
     pub(crate) rt: Option<Runtime>,
     pub(crate) policy: Policy,
     pub(crate) guard: bool,
@@ -82,6 +84,7 @@ impl World {
     pub(crate) fn new(guard: bool, last_turn: u32) -> Self {
         Self {
             now: at("12:30"),
+            latest: at("12:30"),
             rt: None,
             policy: Policy::default(),
             guard,
@@ -193,6 +196,7 @@ impl World {
 
     /// The clock is set back, or the next event comes to an instance whose clock is behind.
     pub(crate) fn set_back(&mut self, seconds: u32) {
+        self.latest = self.latest.max(self.now);
         self.now -= TimeDelta::seconds(seconds.into());
     }
 
@@ -374,11 +378,11 @@ impl World {
 
     fn generate(&mut self, expected_turn: u32) -> Result<EngineState, EngineFailure> {
         let state = self.where_it_stands()?;
-        if state.finished {
-            return no(EngineFault::Validation);
-        }
         if self.guard && state.turn != expected_turn {
             return no(EngineFault::TurnConflict);
+        }
+        if state.finished {
+            return no(EngineFault::Validation);
         }
         self.engine.turn += 1;
         self.where_it_stands()
