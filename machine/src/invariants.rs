@@ -155,16 +155,7 @@ pub fn check_commit(before: Option<&Runtime>, after: Option<&Runtime>) -> Result
 /// that this turn was for, or stood in for, or that has passed meanwhile.
 fn is_over_due(before: &Runtime, after: &Runtime) -> bool {
     let Some(next) = after.clock().map(|clock| clock.next_generation_at) else { return false };
-    let due_at = match &before.life {
-        Life::Generating { trigger: Trigger::Tick { due_at }, .. } => Some(*due_at),
-        Life::Generating { trigger: Trigger::Force, .. }
-        | Life::Starting { .. }
-        | Life::Running { .. }
-        | Life::Failed { .. }
-        | Life::Unreachable { .. }
-        | Life::Stopped { .. }
-        | Life::Finished { .. } => None,
-    };
+    let due_at = before.trigger().and_then(Trigger::due_at);
     let replaced = before.clock().and_then(|clock| clock.skip);
     // Behind the last occurrence there is nothing to go on to.
     next < FAR_FUTURE

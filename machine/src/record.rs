@@ -185,6 +185,19 @@ impl Runtime {
         }
     }
 
+    /// What began the turn that is being generated.
+    pub fn trigger(&self) -> Option<Trigger> {
+        match self.life {
+            Life::Generating { trigger, .. } => Some(trigger),
+            Life::Starting { .. }
+            | Life::Running { .. }
+            | Life::Failed { .. }
+            | Life::Unreachable { .. }
+            | Life::Stopped { .. }
+            | Life::Finished { .. } => None,
+        }
+    }
+
     /// When Game Master asks an unwell engine again by itself.
     pub fn retry_at(&self) -> Option<Timestamp> {
         match &self.life {

@@ -236,7 +236,7 @@ impl Oracle {
                 problems.push(("no_turn_early", "a regular turn began before it was due"));
             }
             if let Some(author) = inner.authors.remove(&commit.id).map(gm_host)
-                && fence::is_passed(commit, &author, before.as_deref(), after.as_deref())
+                && fence::is_foreign_answer(commit, &author, before.as_deref(), after.as_deref())
             {
                 let how = "an answer counts that came to a question that was given up";
                 problems.push(("fenced_reply_changes_nothing", how));

@@ -49,6 +49,16 @@ pub enum Trigger {
     Force,
 }
 
+impl Trigger {
+    /// The instant of the schedule that the turn is for, where it is a regular one.
+    pub fn due_at(self) -> Option<Timestamp> {
+        match self {
+            Self::Tick { due_at } => Some(due_at),
+            Self::Force => None,
+        }
+    }
+}
+
 /// What the engine is being asked while a turn is generated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

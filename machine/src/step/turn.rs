@@ -79,16 +79,7 @@ pub(super) fn complete(
     state: &EngineState,
     stats: Vec<PlayerStats>,
 ) -> Verdict {
-    let due_at = match d.next.life {
-        Life::Generating { trigger: Trigger::Tick { due_at }, .. } => Some(due_at),
-        Life::Generating { trigger: Trigger::Force, .. }
-        | Life::Starting { .. }
-        | Life::Running { .. }
-        | Life::Failed { .. }
-        | Life::Unreachable { .. }
-        | Life::Stopped { .. }
-        | Life::Finished { .. } => None,
-    };
+    let due_at = d.next.trigger().and_then(Trigger::due_at);
     // INVARIANT `no_turn_twice`: the only place where the turn grows, and it grows by one.
     d.next.current_turn += 1;
     d.next.player_turn_stats = stats;

@@ -9,7 +9,7 @@ use service::ports::Commit;
 /// Whoever takes a question away from somebody else leaves a mark of why, but for whoever takes an
 /// abandoned registration back; where something is pending at Runtime Manager, its end may end the
 /// question too.
-pub(super) fn is_passed(
+pub(super) fn is_foreign_answer(
     commit: &Commit,
     author: &str,
     before: Option<&Runtime>,
@@ -38,7 +38,9 @@ mod tests {
             let commit = game.must(event, &mut rng);
             let before = game.record.clone();
             game.applied(&commit);
-            let by = |author| is_passed(&commit, author, before.as_deref(), commit.next.as_deref());
+            let by = |author| {
+                is_foreign_answer(&commit, author, before.as_deref(), commit.next.as_deref())
+            };
             (by("gm-1"), by("gm-2"))
         };
         let register = game.registration(&mut Rng::new(2));

@@ -39,16 +39,7 @@ impl Instants {
         if after.current_turn <= before.current_turn {
             return None;
         }
-        let trigger = match &before.life {
-            Life::Generating { trigger, .. } => Some(*trigger),
-            Life::Starting { .. }
-            | Life::Running { .. }
-            | Life::Failed { .. }
-            | Life::Unreachable { .. }
-            | Life::Stopped { .. }
-            | Life::Finished { .. } => None,
-        };
-        let seen = match trigger {
+        let seen = match before.trigger() {
             Some(Trigger::Tick { due_at }) => Some(self.regular(due_at, after)),
             Some(Trigger::Force) => {
                 self.replaced = self.forced.take().or(self.replaced);

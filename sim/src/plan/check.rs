@@ -39,7 +39,7 @@ impl std::error::Error for Mistake {}
 /// What is wrong, where nobody knows yet where that is.
 type Checked = Result<(), String>;
 
-fn is_at(at: impl FnOnce() -> String) -> impl FnOnce(String) -> Mistake {
+fn placed(at: impl FnOnce() -> String) -> impl FnOnce(String) -> Mistake {
     |what| Mistake { at: at(), what }
 }
 
@@ -58,7 +58,7 @@ impl Plan {
     ///
     /// It names what is not there, or has no end; the first such mistake.
     pub fn check(&self) -> Result<(), Mistake> {
-        let whole = |checked: Checked| checked.map_err(is_at(|| "plan".to_owned()));
+        let whole = |checked: Checked| checked.map_err(placed(|| "plan".to_owned()));
         whole(within("gms", self.gms, 1, MAX_GMS))?;
         whole(within("safety_ms", self.safety_ms, 1, MAX_PHASE_MS))?;
         whole(within("patience_ms", self.patience_ms, 1, MAX_PHASE_MS))?;
@@ -68,16 +68,16 @@ impl Plan {
         let mut ids = BTreeSet::new();
         for (number, game) in self.games.iter().enumerate() {
             let checked = game.check(&mut ids);
-            checked.map_err(is_at(|| format!("games[{number}]")))?;
+            checked.map_err(placed(|| format!("games[{number}]")))?;
         }
         let hosts = World::hosts(self);
         for (number, fault) in self.faults.iter().enumerate() {
             let checked = self.check_fault(&hosts, fault);
-            checked.map_err(is_at(|| format!("faults[{number}]")))?;
+            checked.map_err(placed(|| format!("faults[{number}]")))?;
         }
         for (number, action) in self.actions.iter().enumerate() {
             let checked = self.check_action(action);
-            checked.map_err(is_at(|| format!("actions[{number}]")))?;
+            checked.map_err(placed(|| format!("actions[{number}]")))?;
         }
         Ok(())
     }

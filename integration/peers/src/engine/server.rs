@@ -251,11 +251,11 @@ impl Engine {
             Ok(None) => reply::dropped_connection(),
             Ok(Some(Answer::Reply(reply))) => *reply,
             Ok(Some(Answer::Drips(reply, every))) => {
-                drip(*reply, every, shutdown, self.is_waited_for(operation)).await
+                drip(*reply, every, shutdown, self.caller_of(operation)).await
             }
             Ok(Some(Answer::Never)) => {
                 // Dropped with this future when the caller hangs up.
-                let _waits = self.is_waited_for(operation);
+                let _waits = self.caller_of(operation);
                 shutdown.cancelled().await;
                 reply::dropped_connection()
             }
@@ -267,8 +267,8 @@ impl Engine {
         }
     }
 
-    /// What lives for as long as the caller waits.
-    fn is_waited_for(&self, operation: Operation) -> Arc<()> {
+    /// A caller who waits for as long as this is kept; the watcher is told.
+    fn caller_of(&self, operation: Operation) -> Arc<()> {
         let waits = Arc::new(());
         let waiting = Arc::downgrade(&waits);
         self.watcher.tell(|| Seen::Hangs { operation, waiting });
